@@ -1,0 +1,1 @@
+"""On the access point: count the idle user jobs, decide what each site should hold, publish it signed."""

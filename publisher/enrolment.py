@@ -1,0 +1,33 @@
+"""Enrolled sites: a readable TOML file, name to public key, that an admin may keep under version control."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from glidepost.schema.errors import ConfigError
+from glidepost.schema.files import write_atomic
+from glidepost.schema.keys import PublicKey
+from glidepost.schema.publisher_config import load_sites
+
+
+def enroll(line: str, path: Path) -> str:
+    """Adds the site in a line such as ``glidepost-site north ed25519:...`` and returns its name.
+
+    A site that is there already gets the new key.
+
+    Raises:
+        ConfigError: when the line is not one that a site's `glidepost keys` printed.
+    """
+    words = line.split()
+    if len(words) != 3 or words[0] != "glidepost-site" or not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", words[1]):
+        raise ConfigError(
+            f"not an enrolment line: {line[:100]!r}",
+            hint="the site prints it: glidepost keys show SITE.key --site NAME",
+        )
+    sites = {**load_sites(path), words[1]: PublicKey.parse(words[2])}
+    text = "# Sites of this pool, written by `glidepost publisher enroll`.\n"
+    for name, key in sorted(sites.items()):
+        text += f'\n[{name}]\npublic_key = "{key}"\n'
+    write_atomic(path, text.encode())
+    return words[1]

@@ -1,0 +1,130 @@
+"""The object store: any that speaks S3. The only import of boto3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional, TypeVar
+
+import boto3
+import botocore.config
+import botocore.exceptions
+import botocore.session
+
+from glidepost.schema.errors import ConfigError, StoreError
+from glidepost.schema.mailbox import Form
+from glidepost.schema.publisher_config import StoreSettings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+T = TypeVar("T")
+
+
+class S3Store:
+    """One bucket, below one prefix. Every failure is a StoreError that says which key."""
+
+    def __init__(self, client: S3Client, bucket: str, prefix: str = "") -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = prefix
+
+    @classmethod
+    def from_settings(cls, settings: StoreSettings) -> S3Store:
+        """Returns the store of publisher.toml. Opens no connection yet.
+
+        Raises:
+            ConfigError: when the credentials file is missing or can be read by others.
+        """
+        session = botocore.session.Session()
+        if settings.credentials:
+            path = Path(settings.credentials)
+            if not path.is_file():
+                raise ConfigError(
+                    f"[store] credentials: {path} is missing", hint="it is an AWS shared-credentials file"
+                )
+            if path.stat().st_mode & 0o077:
+                raise ConfigError(f"[store] credentials: {path} can be read by others", hint=f"chmod 600 {path}")
+            session.set_config_variable("credentials_file", str(path))
+        client = boto3.Session(botocore_session=session).client(
+            "s3",
+            region_name=settings.region,
+            endpoint_url=settings.endpoint,
+            config=botocore.config.Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path" if settings.endpoint else "auto"},
+                connect_timeout=10,
+                read_timeout=30,
+                retries={"mode": "standard", "max_attempts": 3},
+            ),
+        )
+        return cls(client, settings.bucket, settings.prefix)
+
+    def get(self, key: str) -> Optional[bytes]:
+        """Returns an object's bytes, None when there is none under this key."""
+
+        def read() -> Optional[bytes]:
+            try:
+                return self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read()
+            except self._client.exceptions.NoSuchKey:
+                return None
+
+        return self._try("GET", key, read)
+
+    def exists(self, key: str) -> bool:
+        """Returns whether there is an object under this key."""
+        return key in self.list(key)
+
+    def put(self, key: str, body: bytes, *, content_type: str, cache_seconds: int) -> None:
+        """Writes an object, which caches may keep for `cache_seconds`."""
+
+        def write() -> None:
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=self._prefix + key,
+                Body=body,
+                ContentType=content_type,
+                CacheControl=f"max-age={cache_seconds}",
+            )
+
+        self._try("PUT", key, write)
+
+    def list(self, prefix: str) -> list[str]:
+        """Returns all keys that begin with `prefix`, sorted."""
+
+        def read() -> list[str]:
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=self._prefix + prefix
+            )
+            found = [item["Key"] for page in pages for item in page.get("Contents", ())]
+            return sorted(key[len(self._prefix) :] for key in found)
+
+        return self._try("LIST", prefix, read)
+
+    def upload_form(self, key: str, *, content_type: str, max_bytes: int, life_s: int) -> Form:
+        """Returns a presigned POST that may write this one key, of this type, up to this size, for `life_s` seconds."""
+
+        def sign() -> Form:
+            post = self._client.generate_presigned_post(
+                self._bucket,
+                self._prefix + key,
+                Fields={"Content-Type": content_type},
+                Conditions=[{"Content-Type": content_type}, ["content-length-range", 2, max_bytes]],
+                ExpiresIn=life_s,
+            )
+            return Form(post["url"], dict(post["fields"]))
+
+        return self._try("form for", key, sign)
+
+    def _try(self, verb: str, key: str, action: Callable[[], T]) -> T:
+        try:
+            return action()
+        except botocore.exceptions.NoCredentialsError as error:
+            raise ConfigError(
+                f"store: {verb} {self._bucket}/{key}: no credentials", hint="set [store] credentials, or AWS_PROFILE"
+            ) from error
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            raise StoreError(
+                f"store: {verb} {self._bucket}/{self._prefix}{key}: {error}",
+                hint="nothing was lost; the next run tries again. Are endpoint, bucket and credentials right?",
+            ) from error

@@ -1,0 +1,67 @@
+"""Every error that a person may meet, as one tree.
+
+::
+
+    GlidepostError                exit 1   something went wrong; the next cycle may succeed
+      ConfigError                 exit 2   a file or option that a person wrote needs changing
+      UntrustedDocument           exit 3   a document is forged, expired, older than one already seen, or malformed
+      StoreError                  exit 1   the object store did not answer, or refused
+      PoolError                   exit 1   a schedd, the collector or an HTCondor tool failed
+      BatchError                  exit 1   the site's batch system
+        CommandFailed                      a command ended with an error, timed out, or is not installed
+        UnreadableOutput                   a command succeeded and said something we do not understand
+
+Each carries what happened, in the words of the part that failed, and a hint that says what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GlidepostError(Exception):
+    """What went wrong and what to do about it.
+
+    Args:
+        what: One line: the file, command or document concerned, and what it really said.
+        hint: What the reader can do next.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, hint: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+
+class ConfigError(GlidepostError):
+    """A configuration file, key or option that must be changed by hand."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class UntrustedDocument(GlidepostError):  # noqa: N818 - the name says more than UntrustedDocumentError
+    """A document that must not be acted on: its signature, kind, age, sequence or form is wrong."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class StoreError(GlidepostError):
+    """The object store cannot be reached, or refused."""
+
+
+class PoolError(GlidepostError):
+    """HTCondor: a schedd, the collector or a tool failed or timed out."""
+
+
+class BatchError(GlidepostError):
+    """The site's batch system failed."""
+
+
+class CommandFailed(BatchError):  # noqa: N818 - as documented above
+    """A batch command ended with an error, timed out, or could not be started."""
+
+
+class UnreadableOutput(BatchError):  # noqa: N818 - as documented above
+    """A batch command printed something that its backend does not understand."""

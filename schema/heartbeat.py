@@ -1,0 +1,69 @@
+"""heartbeat/1: what a site reports after a cycle. The form it comes through proves its origin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar, Optional
+
+from .document import Document
+from .resources import Resources
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a shape, in glideins. `max_queued` bounds idle and held ones, `max_total` adds the running ones."""
+
+    max_total: int
+    max_queued: int
+    max_running: int
+    max_per_cycle: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Own batch jobs in the queue. `unknown` ones are in a state without a translation, and occupy a place."""
+
+    idle: int = 0
+    running: int = 0
+    held: int = 0
+    unknown: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.idle + self.running + self.held + self.unknown
+
+
+@dataclass(frozen=True)
+class ShapeReport:
+    """One shape after a cycle. `counts` is null when the batch system could not be asked: unknown is not zero."""
+
+    name: str
+    backend: str
+    offers: Resources
+    limits: Limits
+    counts: Optional[Counts]
+    submitted: int
+    removed: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Heartbeat(Document):
+    """A site at one time. `outcomes` counts how glideins ended since the heartbeat before."""
+
+    kind: ClassVar[str] = "heartbeat/1"
+
+    site: str
+    instance_id: str
+    version: str
+    sequence: int
+    sent_at: datetime
+    shapes: tuple[ShapeReport, ...]
+    demand_sequence: Optional[int] = None
+    demand_age_s: Optional[int] = None
+    clock_skew_s: Optional[int] = None
+    errors: tuple[str, ...] = ()
+    outcomes: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,123 @@
+"""publisher-config/1: publisher.toml, and the sites that it enrolled, as frozen dataclasses. Paths are absolute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Optional
+
+from .config import convert, load, read_toml
+from .errors import ConfigError
+from .keys import PublicKey
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """The HTCondor pool: what glideins connect to, and how the publisher's own tools find it."""
+
+    name: str
+    collectors: tuple[str, ...]
+    trust_domain: str
+    condor_config: Optional[str] = None
+    condor_bin: Optional[str] = None
+    token_key: str = "POOL"  # noqa: S105 - the name of a key
+
+
+@dataclass(frozen=True)
+class CensusSettings:
+    """How idle user jobs are counted."""
+
+    timeout_s: int = 60
+    min_idle_s: int = 60
+
+
+@dataclass(frozen=True)
+class DemandSettings:
+    """How the demand document is made. `life_s` is how long sites may act on one."""
+
+    signing_key: str
+    sites: str
+    life_s: int = 1800
+    overcommit: int = 1
+    state: str = "."
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """The object store, as the publisher writes it (`endpoint`) and as sites read it (`public_url`)."""
+
+    bucket: str
+    public_url: str
+    endpoint: Optional[str] = None
+    region: str = "us-east-1"
+    credentials: Optional[str] = None
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class GlideinSettings:
+    """What glideins run, and how long their token is good."""
+
+    tarballs: tuple[str, ...] = ()
+    channel: str = "stable"
+    token_life_s: int = 72 * 3600
+
+
+@dataclass(frozen=True)
+class PublisherConfig:
+    """The whole of publisher.toml."""
+
+    pool: PoolSettings
+    demand: DemandSettings
+    store: StoreSettings
+    census: CensusSettings = field(default_factory=CensusSettings)
+    glidein: GlideinSettings = field(default_factory=GlideinSettings)
+
+    @classmethod
+    def load(cls, path: Path) -> PublisherConfig:
+        """Returns the configuration in a file; relative paths start at its folder.
+
+        Raises:
+            ConfigError: naming the key that must be changed.
+        """
+        config: PublisherConfig = convert(path, load(path, "publisher-config/1"), cls)
+        folder = path.absolute().parent
+
+        def absolute(name: Optional[str]) -> Optional[str]:
+            return None if name is None else str(folder / Path(name).expanduser())
+
+        def required(name: str) -> str:
+            return str(folder / Path(name).expanduser())
+
+        pool, demand, store, glidein = config.pool, config.demand, config.store, config.glidein
+        return replace(
+            config,
+            pool=replace(pool, condor_config=absolute(pool.condor_config), condor_bin=absolute(pool.condor_bin)),
+            demand=replace(
+                demand,
+                signing_key=required(demand.signing_key),
+                sites=required(demand.sites),
+                state=required(demand.state),
+            ),
+            store=replace(store, credentials=absolute(store.credentials)),
+            glidein=replace(glidein, tarballs=tuple(required(name) for name in glidein.tarballs)),
+        )
+
+
+def load_sites(path: Path) -> dict[str, PublicKey]:
+    """Returns the enrolled sites, name to public key; none when there is no file yet.
+
+    Raises:
+        ConfigError: when the file is not what `glidepost publisher enroll` writes.
+    """
+    if not path.exists():
+        return {}
+    sites = {}
+    for name, entry in read_toml(path).items():
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("public_key"), str):
+            raise ConfigError(
+                f"{path}: [{name}] lacks public_key", hint="enrol the site: glidepost publisher enroll 'LINE'"
+            )
+        sites[name] = PublicKey.parse(entry["public_key"])
+    return sites

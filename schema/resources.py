@@ -1,0 +1,89 @@
+"""What a user job asks for, what a glidein offers, and whether the one fits into the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Optional
+
+from .units import format_duration, format_size
+
+# A startd rounds each RequestMemory up to this step (MODIFY_REQUEST_EXPR_REQUESTMEMORY, HTCondor's manual, "startd
+# configuration"), so a slot of 1000 MiB does not hold a user job of 1000 MiB.
+MEMORY_STEP_MIB: Final = 128
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one user job of a group asks for.
+
+    `gpu_capability` is text such as "8.0", because signed documents hold no fractions.
+    """
+
+    cpus: int
+    memory_mib: int
+    disk_mib: int
+    gpus: int = 0
+    gpu_memory_mib: Optional[int] = None
+    gpu_capability: Optional[str] = None
+
+    def __str__(self) -> str:
+        """Returns "2 cpus, 4GiB, 1 gpu"."""
+        return _words(self.cpus, self.memory_mib, self.gpus)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one glidein of a shape has, and for how long."""
+
+    cpus: int
+    memory_mib: int
+    disk_mib: int
+    walltime_s: int
+    gpus: int = 0
+
+    def __str__(self) -> str:
+        """Returns "4 cpus, 8GiB, 48h"."""
+        return f"{_words(self.cpus, self.memory_mib, self.gpus)}, {format_duration(self.walltime_s)}"
+
+
+def _words(cpus: int, memory_mib: int, gpus: int) -> str:
+    words = [f"{cpus} cpu{'s' * (cpus != 1)}", format_size(memory_mib)]
+    if gpus:
+        words.append(f"{gpus} gpu{'s' * (gpus != 1)}")
+    return ", ".join(words)
+
+
+def shortfalls(request: Request, offer: Resources, *, max_runtime_s: Optional[int] = None) -> tuple[str, ...]:
+    """Returns why a glidein cannot run such a user job, one phrase for each reason; empty when it can."""
+    found = []
+    memory_mib = _rounded(request.memory_mib)
+    if request.cpus > offer.cpus:
+        found.append(f"asks for {request.cpus} cpus of {offer.cpus}")
+    if memory_mib > offer.memory_mib:
+        found.append(f"asks for {format_size(memory_mib)} of {format_size(offer.memory_mib)} memory")
+    if request.disk_mib > offer.disk_mib:
+        found.append(f"asks for {format_size(request.disk_mib)} of {format_size(offer.disk_mib)} disk")
+    if request.gpus > offer.gpus:
+        found.append(f"asks for {request.gpus} gpus of {offer.gpus}")
+    if offer.gpus and not request.gpus:
+        found.append("asks for no gpu, and this glidein keeps its gpus for those that do")
+    if max_runtime_s is not None and max_runtime_s > offer.walltime_s:
+        found.append(f"may run {format_duration(max_runtime_s)} of {format_duration(offer.walltime_s)}")
+    return tuple(found)
+
+
+def capacity(request: Request, offer: Resources, *, max_runtime_s: Optional[int] = None) -> int:
+    """Returns how many such user jobs one glidein runs side by side; 0 when not even one fits."""
+    if shortfalls(request, offer, max_runtime_s=max_runtime_s):
+        return 0
+    wanted = (
+        (request.cpus, offer.cpus),
+        (_rounded(request.memory_mib), offer.memory_mib),
+        (request.disk_mib, offer.disk_mib),
+        (request.gpus, offer.gpus),
+    )
+    return min((have // need for need, have in wanted if need > 0), default=1)
+
+
+def _rounded(memory_mib: int) -> int:
+    return -(-memory_mib // MEMORY_STEP_MIB) * MEMORY_STEP_MIB

@@ -1,0 +1,60 @@
+"""Ed25519 signatures over the RFC 8785 canonical bytes of a document without its `signatures`.
+
+The signature stands inside the document, beside the data, so that one GET fetches both and `curl | jq` stays readable.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from typing import Any
+
+import rfc8785
+from nacl.exceptions import BadSignatureError
+
+from .errors import UntrustedDocument
+from .keys import PublicKey, SigningKey
+
+_FORGED = "the store serves something that the pool did not sign, or the pool has a new key; ask the pool's admin"
+
+
+def canonical(data: dict[str, Any]) -> bytes:
+    """Returns the bytes that are signed: RFC 8785 JSON of the document without `signatures`.
+
+    Raises:
+        UntrustedDocument: when the document holds values without a canonical form.
+    """
+    try:
+        return rfc8785.dumps({key: value for key, value in data.items() if key != "signatures"})
+    except (rfc8785.CanonicalizationError, RecursionError) as error:
+        raise UntrustedDocument(f"document has no canonical form: {error}", hint=_FORGED) from error
+
+
+def sign(data: dict[str, Any], key: SigningKey) -> dict[str, Any]:
+    """Returns the document with one signature by `key` in place of any it had."""
+    signature = base64.b64encode(key.sign(canonical(data))).decode()
+    return {**data, "signatures": [{"key_id": key.public.key_id, "signature": signature}]}
+
+
+def verify(data: dict[str, Any], trusted: Iterable[PublicKey]) -> PublicKey:
+    """Returns the trusted key that signed the document.
+
+    Raises:
+        UntrustedDocument: when none of its signatures is a good one by a trusted key.
+    """
+    known = {key.key_id: key for key in trusted}
+    signatures = data.get("signatures")
+    if not isinstance(signatures, list) or not signatures:
+        raise UntrustedDocument("document is not signed", hint=_FORGED)
+    message = canonical(data)
+    for entry in signatures[:8]:  # a rotation needs two; more would be somebody making us work
+        key = known.get(str(entry.get("key_id"))) if isinstance(entry, dict) else None
+        if key is None:
+            continue
+        try:
+            key.verify(message, base64.b64decode(str(entry.get("signature")), validate=True))
+        except (BadSignatureError, binascii.Error, ValueError) as error:
+            raise UntrustedDocument(f"signature by key {key.key_id} is wrong", hint=_FORGED) from error
+        return key
+    raise UntrustedDocument(f"document is not signed by a key we trust ({', '.join(known)})", hint=_FORGED)

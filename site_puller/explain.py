@@ -1,0 +1,69 @@
+"""Why a site did what it did, in words and tables: pure, but for the console it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Optional
+
+from rich.table import Table
+from rich.text import Text
+
+from glidepost.schema.demand import Demand
+from glidepost.schema.puller_config import PullerConfig
+
+from .plan import ShapePlan
+
+REASONS: Final = {
+    "satisfied": "all that are missing",
+    "covered": "enough glideins are queued or have just started",
+    "no-demand": "no user job of the pool is idle",
+    "no-share": "no idle user job is assigned to this site",
+    "no-fit": "no assigned user job fits into this shape",
+    "max-queued": "the shape's limit of queued glideins",
+    "max-running": "the shape's limit of running glideins",
+    "max-total": "the shape's limit of glideins",
+    "site-max-total": "the limit over all shapes",
+    "max-per-cycle": "the shape's limit of glideins a cycle",
+    "queue-unknown": "the batch system could not be asked, so nothing is submitted",
+    "demand-unknown": "there is no demand that may be acted on, so nothing is submitted",
+    "submit-failed": "the batch system refused, or its answer was lost",
+}
+
+
+def plan_table(plans: Iterable[ShapePlan], *, title: str, done: bool) -> Table:
+    """Returns one row for each shape. `done` says whether it was carried out."""
+    table = Table(title=title, title_justify="left", box=None)
+    for heading in ("shape", "queued", "running", "held", "unreported", "wanted", "submitted" if done else "submit"):
+        table.add_column(heading, justify="left" if heading == "shape" else "right")
+    table.add_column("why")
+    for line in plans:
+        counts = line.holding.counts
+        cells = ("?", "?", "?") if counts is None else (str(counts.idle), str(counts.running), str(counts.held))
+        words = f" {REASONS[line.reason]}" + (f": {line.detail}" if line.detail else "")
+        why = Text.assemble((line.reason, "bold"), words)
+        table.add_row(
+            line.name,
+            *cells,
+            str(line.holding.unreported),
+            str(line.wanted),
+            str(line.submit),
+            why,
+        )
+    return table
+
+
+def group_table(config: PullerConfig, demand: Demand) -> Table:
+    """Returns one row for each group of the demand: this site's share, and for each shape why it cannot run it."""
+    table = Table(title=f"groups of demand {demand.sequence}", title_justify="left", box=None)
+    for heading in ("group", "idle", "share here", "asks for", *(f"shape {shape.name}" for shape in config.shapes)):
+        table.add_column(heading, justify="right" if heading in ("idle", "share here") else "left")
+    for group in demand.groups:
+        verdicts = (Text(verdict(group.shortfalls(shape.resources))) for shape in config.shapes)
+        share = str(group.sites.get(config.site, 0))
+        table.add_row(group.id, str(group.idle_jobs), share, str(group.request), *verdicts)
+    return table
+
+
+def verdict(shortfalls: Optional[tuple[str, ...]]) -> str:
+    """Returns "fits", or why not."""
+    return f"no: {', '.join(shortfalls)}" if shortfalls else "fits"

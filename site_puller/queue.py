@@ -1,0 +1,126 @@
+"""The site's batch system, asked and told: the only subprocess of the puller. Every command has a time-out."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePath
+from typing import Final
+
+from glidepost.backends.base import Backend, BatchJob, Command, GlideinRequest
+from glidepost.schema.errors import CommandFailed, UnreadableOutput
+
+TIMEOUT_S: Final = 60
+
+# What a login shell or an outer batch job set for itself must not change what we submit.
+_FOREIGN: Final = ("SBATCH_", "SLURM_", "SQUEUE_", "SCANCEL_", "PBS_", "SGE_", "LSB_")
+_KEPT: Final = frozenset({"SLURM_CONF", "SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"})
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+class LostAnswer(CommandFailed):
+    """A submission that timed out: the batch system may have accepted it."""
+
+
+class Queue:
+    """One batch system as one user sees it. `prefix` is put before every command, such as ("ssh", "login01")."""
+
+    def __init__(
+        self, backend: Backend, prefix: Sequence[str] = (), *, timeout_s: int = TIMEOUT_S, run: Run = subprocess.run
+    ) -> None:
+        self.backend = backend
+        self._prefix = tuple(prefix)
+        self._timeout_s = timeout_s
+        self._run = run
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Equal for queues that give the same answer, so that one query serves several shapes."""
+        return (self._prefix, self.backend.query())
+
+    def jobs(self) -> list[BatchJob]:
+        """Returns this user's batch jobs.
+
+        Raises:
+            BatchError: when the batch system could not be asked, or said what we do not understand. That is not "none".
+        """
+        command = self.backend.query()
+        output = self._execute(command)
+        try:
+            return list(self.backend.parse_query(output))
+        except ValueError as error:
+            raise UnreadableOutput(
+                f"{self._shown(command)}: {error}", hint="run it by hand; if it looks right, report it as a bug"
+            ) from error
+
+    def submit(self, request: GlideinRequest) -> str:
+        """Returns the batch id of a submission.
+
+        Raises:
+            LostAnswer: when it may have been accepted all the same.
+            BatchError: when it was refused.
+        """
+        command = self.backend.submission(request)
+        try:
+            output = self._execute(command)
+        except CommandFailed as error:
+            if isinstance(error.__cause__, subprocess.TimeoutExpired):
+                raise LostAnswer(error.what, hint=error.hint) from error
+            raise
+        try:
+            return self.backend.parse_submission(output)
+        except ValueError as error:
+            raise LostAnswer(
+                f"{self._shown(command)}: {error}", hint="the next cycles look for it in the queue by its name"
+            ) from error
+
+    def _execute(self, command: Command) -> str:
+        shown = self._shown(command)
+        try:
+            done = self._run(
+                self._argv(command),
+                input=command.stdin,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                env=clean_environment(os.environ),
+                timeout=self._timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise CommandFailed(
+                f"{shown}: no answer within {self._timeout_s} s",
+                hint="the batch system is slow or down; nothing was lost",
+            ) from error
+        except OSError as error:
+            raise CommandFailed(
+                f"{shown}: {error.strerror}", hint="is the batch system's client installed here, and in cron's PATH?"
+            ) from error
+        if done.returncode:
+            raise CommandFailed(f"{shown}: {_last_line(done.stderr)} (exit {done.returncode})", hint="run it by hand")
+        return done.stdout
+
+    def _argv(self, command: Command) -> list[str]:
+        if self._prefix and PurePath(self._prefix[0]).name == "ssh":
+            # ssh hands one string to a shell at the other side
+            return [*self._prefix, shlex.join(command.argv)]
+        return [*self._prefix, *command.argv]
+
+    def _shown(self, command: Command) -> str:
+        """Returns the command as one can paste it, long scripts left out."""
+        words = (word if len(word) < 200 else "..." for word in self._argv(command))
+        return " ".join(shlex.quote(word) for word in words)
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Returns an environment in which batch commands do what they are told, in English."""
+    kept = {name: value for name, value in environment.items() if name in _KEPT or not name.startswith(_FOREIGN)}
+    return {**kept, "LC_ALL": "C"}
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else "it said nothing"

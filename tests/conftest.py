@@ -1,0 +1,70 @@
+"""What all tests share: a fixed time, keys, and documents that are small and right."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from glidepost.schema.demand import Demand, GlideinRelease, Group, ScheddView, Tarball
+from glidepost.schema.keys import SigningKey
+from glidepost.schema.resources import Request
+
+NOW = datetime(2026, 11, 22, 9, 0, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def now() -> datetime:
+    return NOW
+
+
+@pytest.fixture
+def pool_key() -> SigningKey:
+    return SigningKey(bytes(range(32)))
+
+
+@pytest.fixture
+def site_key() -> SigningKey:
+    return SigningKey(bytes(range(32, 64)))
+
+
+@pytest.fixture
+def make_group():
+    """Makes a group of idle user jobs: make_group(10, cpus=1, north=5) has ten, five of them assigned to site north."""
+
+    def make(idle_jobs: int = 10, *, name: str = "g00000001", max_runtime_s=None, sites=None, **request) -> Group:
+        wanted = {"cpus": 1, "memory_mib": 1000, "disk_mib": 100, **request}
+        return Group(
+            id=name,
+            idle_jobs=idle_jobs,
+            idle_since=NOW - timedelta(hours=1),
+            owner_count=1,
+            request=Request(**wanted),
+            max_runtime_s=max_runtime_s,
+            sites={"north": idle_jobs} if sites is None else sites,
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_demand():
+    """Makes a demand document of pool "demo", generated now."""
+
+    def make(*groups: Group, **changes) -> Demand:
+        values = {
+            "pool": "demo",
+            "sequence": 7,
+            "generated_at": NOW,
+            "expires_at": NOW + timedelta(minutes=30),
+            "collectors": ("cm.example.org:9618",),
+            "complete": True,
+            "schedds": (ScheddView("ap1", sum(group.idle_jobs for group in groups)),),
+            "groups": groups,
+            "glidein": GlideinRelease(
+                "stable", (Tarball("any", "x86_64", "25.14.1", "https://x.example.org/t.tar.gz", "ab" * 32, 9),)
+            ),
+        }
+        return Demand(**{**values, **changes})
+
+    return make
