@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Union
 
 from .errors import ConfigError
 
@@ -32,6 +33,7 @@ def lock(path: Path) -> Iterator[None]:
             f"cannot write {path}: {error.strerror}", hint="choose a folder that you may write"
         ) from error
     with file:
+        _give_to_owner_of(path.parent, file.fileno())
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -49,9 +51,7 @@ def make_folder(path: Path, *, mode: int = 0o755) -> None:
         return
     make_folder(path.parent)
     path.mkdir(mode=mode, exist_ok=True)
-    if os.geteuid() == 0:
-        parent = path.parent.stat()
-        os.chown(path, parent.st_uid, parent.st_gid)
+    _give_to_owner_of(path.parent, path)
 
 
 def write_atomic(path: Path, body: bytes, *, mode: int = 0o644) -> None:
@@ -67,9 +67,7 @@ def write_atomic(path: Path, body: bytes, *, mode: int = 0o644) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            if os.geteuid() == 0:
-                folder = path.parent.stat()
-                os.fchown(file.fileno(), folder.st_uid, folder.st_gid)
+            _give_to_owner_of(path.parent, file.fileno())
             file.write(body)
             file.flush()
             os.fsync(file.fileno())
@@ -77,3 +75,9 @@ def write_atomic(path: Path, body: bytes, *, mode: int = 0o644) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _give_to_owner_of(folder: Path, made: Union[int, Path]) -> None:
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(made, owner.st_uid, owner.st_gid)

@@ -36,5 +36,5 @@ def unseal(box: str, key: SigningKey) -> bytes:
     ) as error:
         raise UntrustedDocument(
             "the mailbox cannot be opened with this site's key",
-            hint="is it the key that the pool's admin enrolled? if not, send the line of `glidepost keys show --site` again",
+            hint="was the site enrolled with another key? send the line of `glidepost keys show --site` again",
         ) from error

@@ -11,7 +11,6 @@ from typing import Any, Optional
 import click
 import msgspec
 import requests
-from rich.console import Console
 
 from glidepost.schema.demand import Demand
 from glidepost.schema.document import parse_object
@@ -87,9 +86,11 @@ def why(*, config: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(last), indent=1))
         return
-    console = Console(highlight=False)
+    console = explain.console()
     age = format_duration(int((_now() - last.at).total_seconds()))
     console.print(explain.plan_table(last.plans, title=f"last cycle at {settings.site}, {age} ago", done=True))
+    for line in last.plans:
+        console.print(explain.sentence(line), markup=False)
     demand = _kept_demand(settings)
     if demand and demand.groups:
         console.print()
@@ -153,7 +154,7 @@ def _print(  # noqa: PLR0913 - one renderer for plan and run
         if prepared.known:
             age = format_duration(prepared.known.age_s)
             title = f"{settings.site}: demand {prepared.known.demand.sequence}, {age} old"
-        Console(highlight=False).print(explain.plan_table(plans, title=title, done=done))
+        explain.console().print(explain.plan_table(plans, title=title, done=done))
     for error in errors:
         click.echo(f"error: {error.what}\nhint:  {error.hint}", err=True)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Final, Optional
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -30,26 +32,32 @@ REASONS: Final = {
 }
 
 
+def console() -> Console:
+    """Returns standard output; not on a terminal, lines are as long as they need to be."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
 def plan_table(plans: Iterable[ShapePlan], *, title: str, done: bool) -> Table:
     """Returns one row for each shape. `done` says whether it was carried out."""
     table = Table(title=title, title_justify="left", box=None)
-    for heading in ("shape", "queued", "running", "held", "unreported", "wanted", "submitted" if done else "submit"):
-        table.add_column(heading, justify="left" if heading == "shape" else "right")
-    table.add_column("why")
+    numbers = ("queued", "running", "held", "unknown", "unreported", "wanted", "submitted" if done else "submit")
+    table.add_column("shape")
+    for heading in numbers:
+        table.add_column(heading, justify="right")
+    table.add_column("reason")
+    table.add_column("which means", overflow="fold")
     for line in plans:
         counts = line.holding.counts
-        cells = ("?", "?", "?") if counts is None else (str(counts.idle), str(counts.running), str(counts.held))
-        words = f" {REASONS[line.reason]}" + (f": {line.detail}" if line.detail else "")
-        why = Text.assemble((line.reason, "bold"), words)
-        table.add_row(
-            line.name,
-            *cells,
-            str(line.holding.unreported),
-            str(line.wanted),
-            str(line.submit),
-            why,
-        )
+        listed = (counts.idle, counts.running, counts.held, counts.unknown) if counts else ("?",) * 4
+        cells = map(str, (*listed, line.holding.unreported, line.wanted, line.submit))
+        table.add_row(line.name, *cells, Text(line.reason, style="bold"), Text(line.detail))
     return table
+
+
+def sentence(line: ShapePlan) -> str:
+    """Returns why a shape got what it got, in words."""
+    submitted = f"{line.submit} submitted of {line.wanted} wanted" if line.wanted else "none wanted"
+    return f"{line.name}: {submitted}, because of {line.reason}: {REASONS[line.reason]} ({line.detail})"
 
 
 def group_table(config: PullerConfig, demand: Demand) -> Table:

@@ -1,0 +1,198 @@
+"""What the demand document and all heartbeats say together. Pure: no clock, no network.
+
+Heartbeats are foreign input. Whatever one of them holds, the others are still shown, and the result keeps the bounds of
+status/1.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Final, Optional, Union
+
+from glidepost.schema.demand import Demand, Group, ScheddView
+from glidepost.schema.heartbeat import Heartbeat, ShapeReport
+from glidepost.schema.resources import shortfalls
+from glidepost.schema.status import DemandStatus, GroupStatus, SiteStatus, Status
+
+# A site reports on change, else every 15 minutes: one report may be lost before we call it late, three before silent.
+LATE_AFTER: Final = timedelta(minutes=20)
+SILENT_AFTER: Final = timedelta(minutes=60)
+# Clocks of login nodes differ by minutes. Beyond that, a site that died would look fresh until the time it claimed.
+CLOCK_TOLERANCE: Final = timedelta(minutes=5)
+
+MAX_TEXT: Final = 500
+MAX_SITE_ERRORS: Final = 50
+MAX_ERRORS: Final = 1000
+MAX_SITES: Final = 10_000
+# Reasons are groups times shapes: with many of both, only some of them are written out, as many for each group.
+MAX_BLOCKED: Final = 100
+MAX_BLOCKED_TOTAL: Final = 20_000
+MIN_BLOCKED: Final = 4
+
+_SITE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+# Control, format (among them: direction), surrogate, and the two separators that break lines.
+_UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+CANNOT_ANSWER: Final = {
+    "silent": "could run it, but its site is silent",
+    "unreadable": "could run it, but its site's heartbeat cannot be believed",
+}
+
+
+def aggregate(
+    demand: Union[Demand, str, None],
+    heartbeats: Mapping[str, Union[Heartbeat, str]],
+    sites: Collection[str],
+    now: datetime,
+    *,
+    pool: str = "unnamed",
+) -> Status:
+    """Returns the state of the pool and of every site that anything is known of.
+
+    Args:
+        demand: The published demand, why it could not be read, or None when there is none.
+        heartbeats: By the site's name in the object's key: the heartbeat, or why it could not be read.
+        sites: Enrolled sites; those that have never reported are listed too.
+        now: Aware.
+        pool: The pool's name while no demand names it.
+    """
+    now = now.astimezone(timezone.utc).replace(microsecond=0)
+    read = None if isinstance(demand, str) else demand
+    names, problems = _site_names(read, heartbeats, sites)
+    listed = tuple(_site(name, heartbeats.get(name), read, now) for name in names)
+    problems.extend(_left_out(read))
+    if isinstance(demand, str):
+        problems.insert(0, demand)
+    return Status(
+        pool=read.pool if read else pool,
+        generated_at=now,
+        demand=_demand_status(read),
+        groups=_groups(read, listed),
+        sites=listed,
+        errors=tuple(clean(text) for text in problems[:MAX_ERRORS]),
+    )
+
+
+def clean(text: str) -> str:
+    """Returns foreign text on one line: no control, direction or half characters, at most 500 characters.
+
+    A lone surrogate cannot be written as UTF-8, and a direction override would let a site rewrite its neighbour's line.
+    """
+    kept = "".join(" " if unicodedata.category(char) in _UNPRINTABLE else char for char in text[: 4 * MAX_TEXT])
+    line = " ".join(kept.split())
+    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
+
+
+def _site_names(
+    demand: Optional[Demand], heartbeats: Mapping[str, Union[Heartbeat, str]], sites: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """Returns the sites to list, sorted, and an error for each name that no site can have."""
+    named = {*heartbeats, *sites}
+    if demand is not None:
+        named.update(demand.pool_view, *(group.sites for group in demand.groups))
+    good = sorted(name for name in named if _SITE_NAME.fullmatch(name))
+    errors = [f"ignored a heartbeat of {name!r}: not a site's name" for name in sorted(named.difference(good))]
+    if len(good) > MAX_SITES:
+        errors.insert(0, f"{len(good) - MAX_SITES} of {len(good)} sites left out: more than the page can hold")
+    return good[:MAX_SITES], errors
+
+
+def _left_out(demand: Optional[Demand]) -> Iterator[str]:
+    for some in demand.unevaluated if demand else ():
+        yield f"{some.idle_jobs} idle user jobs left out of the demand: {some.attribute}: {some.problem}"
+
+
+def _demand_status(demand: Optional[Demand]) -> Optional[DemandStatus]:
+    if demand is None:
+        return None
+    return DemandStatus(
+        sequence=demand.sequence,
+        generated_at=demand.generated_at,
+        expires_at=demand.expires_at,
+        complete=demand.complete,
+        idle_jobs=demand.idle_jobs,
+        schedds=tuple(_schedd(schedd) for schedd in demand.schedds),
+    )
+
+
+def _schedd(schedd: ScheddView) -> ScheddView:
+    return ScheddView(clean(schedd.name)[:200], schedd.idle_jobs, None if schedd.error is None else clean(schedd.error))
+
+
+def _site(name: str, heartbeat: Optional[Union[Heartbeat, str]], demand: Optional[Demand], now: datetime) -> SiteStatus:
+    unheard = SiteStatus(
+        site=name,
+        state="never",
+        heartbeat_at=None,
+        version=None,
+        shapes=(),
+        pool_view=dict(demand.pool_view.get(name, {})) if demand else {},
+        errors=(),
+        outcomes={},
+        demand_sequence=None,
+    )
+    if heartbeat is None:
+        return unheard
+    if isinstance(heartbeat, str):
+        return replace(unheard, state="unreadable", errors=(clean(heartbeat),))
+    if heartbeat.site != name:
+        error = f"the heartbeat under the name {name} says that it is from {heartbeat.site!r}: nothing of it is shown"
+        return replace(unheard, state="unreadable", errors=(clean(error),))
+    state, complaints = _state(heartbeat, now)
+    return replace(
+        unheard,
+        state=state,
+        heartbeat_at=heartbeat.sent_at,
+        version=clean(heartbeat.version)[:32],
+        shapes=tuple(_shape(shape) for shape in heartbeat.shapes),
+        errors=tuple(clean(text) for text in [*complaints, *heartbeat.errors][:MAX_SITE_ERRORS]),
+        outcomes=dict(heartbeat.outcomes),
+        demand_sequence=heartbeat.demand_sequence,
+    )
+
+
+def _state(heartbeat: Heartbeat, now: datetime) -> tuple[str, list[str]]:
+    age = now - heartbeat.sent_at
+    if age < -CLOCK_TOLERANCE:
+        ahead = int(-age.total_seconds()) // 60
+        return "unreadable", [f"its heartbeat is dated {ahead} minutes from now: set the site's clock"]
+    if age > SILENT_AFTER:
+        return "silent", []
+    return ("late" if age > LATE_AFTER else "ok"), []
+
+
+def _shape(shape: ShapeReport) -> ShapeReport:
+    return replace(shape, name=clean(shape.name), backend=clean(shape.backend), detail=clean(shape.detail))
+
+
+def _groups(demand: Optional[Demand], sites: Sequence[SiteStatus]) -> tuple[GroupStatus, ...]:
+    if demand is None:
+        return ()
+    limit = max(MIN_BLOCKED, min(MAX_BLOCKED, MAX_BLOCKED_TOTAL // max(1, len(demand.groups))))
+    return tuple(_group(group, sites, limit) for group in demand.groups)
+
+
+def _group(group: Group, sites: Sequence[SiteStatus], limit: int) -> GroupStatus:
+    blocked: dict[str, str] = {}
+    matching = 0
+    for site in sites:
+        for shape in site.shapes:
+            why = "; ".join(shortfalls(group.request, shape.offers, max_runtime_s=group.max_runtime_s))
+            why = why or CANNOT_ANSWER.get(site.state, "")
+            if not why:
+                matching += 1
+            elif len(blocked) < limit:
+                blocked[f"{site.site}/{shape.name}"] = clean(why)
+    return GroupStatus(
+        id=group.id,
+        idle_jobs=group.idle_jobs,
+        idle_since=group.idle_since,
+        request=group.request,
+        accounting_group=None if group.accounting_group is None else clean(group.accounting_group)[:200],
+        sites=dict(group.sites),
+        blocked=blocked,
+        matching_shapes=matching,
+    )

@@ -1,0 +1,158 @@
+"""What a reader must know first: is the pool being served, and what is wrong that somebody must act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from glidepost.schema.status import DemandStatus, SiteStatus, Status
+
+from .aggregate import CANNOT_ANSWER
+from .words import moment, number, plural, span
+
+PRESENT: Final = frozenset({"ok", "late"})
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One sentence about the pool. `level` is "ok", "warn", "bad" or "none" (nothing to judge yet)."""
+
+    level: str
+    text: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that somebody must act on: `subject` names it, `anchor` is where the page says more, or ""."""
+
+    level: str
+    subject: str
+    text: str
+    action: str
+    anchor: str = ""
+
+
+@dataclass(frozen=True)
+class Glideins:
+    """Glideins of all sites that still report; a silent site's old numbers are not in it."""
+
+    queued: int
+    running: int
+    held: int
+
+    @classmethod
+    def of(cls, status: Status) -> Glideins:
+        """Returns the sums over the shapes whose batch system could be asked."""
+        counts = [
+            shape.counts
+            for site in status.sites
+            if site.state in PRESENT
+            for shape in site.shapes
+            if shape.counts is not None
+        ]
+        return cls(
+            queued=sum(count.idle for count in counts),
+            running=sum(count.running for count in counts),
+            held=sum(count.held for count in counts),
+        )
+
+
+def verdict(status: Status) -> Verdict:
+    """Returns whether the pool is being served, worst news first."""
+    demand = status.demand
+    if demand is None and status.errors:
+        return Verdict("bad", "Unknown: the demand cannot be read", "Sites submit nothing without a readable demand.")
+    if demand is None:
+        return Verdict("none", "No demand published yet", "On the access point: glidepost publisher run --config FILE")
+    if demand.expires_at <= status.generated_at:
+        late = span(int((status.generated_at - demand.expires_at).total_seconds()))
+        detail = "Sites refuse an expired demand and submit nothing. Is the publisher's cron job alive?"
+        return Verdict("bad", f"Not served: the demand expired {late} ago", detail)
+    if demand.idle_jobs == 0:
+        return _nothing_waits(demand)
+    return _waiting(status, demand.idle_jobs)
+
+
+def _nothing_waits(demand: DemandStatus) -> Verdict:
+    if demand.complete:
+        return Verdict("ok", "Nothing waits", "No user job is idle. Glideins leave when they have nothing to run.")
+    return Verdict("warn", "Nothing is known to wait", "Not every access point could be asked; see below.")
+
+
+def _waiting(status: Status, idle_jobs: int) -> Verdict:
+    waiting = f"{plural(idle_jobs, 'idle user job')}"
+    stuck = sum(group.idle_jobs for group in status.groups if not group.matching_shapes)
+    glideins = Glideins.of(status)
+    serving = f"{plural(glideins.queued, 'glidein')} queued, {number(glideins.running)} running."
+    if not any(site.state in PRESENT for site in status.sites):
+        return Verdict("bad", f"Not served: no site reports, {waiting}", "Nobody is there to submit glideins.")
+    if stuck == idle_jobs:
+        return Verdict("bad", f"Not served: no site can run any of {waiting}", "What waits, and why, is said below.")
+    if not glideins.queued + glideins.running:
+        return Verdict("warn", f"Not served yet: {waiting}, no glidein", "The sites below say why they hold none.")
+    if stuck:
+        return Verdict("warn", f"Partly served: {number(stuck)} of {waiting} fit no site", serving)
+    return Verdict("ok", f"Being served: {waiting}", serving)
+
+
+def notices(status: Status) -> list[Notice]:
+    """Returns what somebody must act on, worst first."""
+    found = [*_of_pool(status), *_of_groups(status)]
+    for site in status.sites:
+        found.extend(_of_site(site, status))
+    order = {"bad": 0, "warn": 1, "none": 2}
+    return sorted(found, key=lambda notice: order[notice.level])
+
+
+def _of_pool(status: Status) -> Iterator[Notice]:
+    for error in status.errors:
+        yield Notice("warn", "Pool", error, "for the pool's admin")
+    for schedd in status.demand.schedds if status.demand else ():
+        if schedd.error is not None:
+            text = f"could not be asked for idle user jobs: {schedd.error}"
+            yield Notice("warn", f"Access point {schedd.name}", text, "for its admin")
+
+
+def _of_groups(status: Status) -> Iterator[Notice]:
+    # Without any site there is one thing to do, and the page says it where the sites would be.
+    if not any(site.shapes for site in status.sites):
+        return
+    could_run = set(CANNOT_ANSWER.values())
+    for group in status.groups:
+        # What only a silent site could run is that site's notice.
+        if not group.matching_shapes and not could_run.intersection(group.blocked.values()):
+            text = f"{plural(group.idle_jobs, 'idle user job')} that no site can run"
+            action = "for their owners, or a site with more to offer"
+            yield Notice("warn", f"Group {group.id}", text, action, f"group-{group.id}")
+
+
+def _of_site(site: SiteStatus, status: Status) -> Iterator[Notice]:
+    name, anchor = f"Site {site.site}", f"site-{site.site}"
+    if site.state in {"silent", "late"} and site.heartbeat_at is not None:
+        last = moment(site.heartbeat_at, status.generated_at)
+        level = "bad" if site.state == "silent" else "warn"
+        text = f"{site.state}: last heard {last.age}, at {last.text}"
+        yield Notice(level, name, text, 'for its admin: is "glidepost puller run" still in cron?', anchor)
+    elif site.state == "unreadable":
+        text = site.errors[0] if site.errors else "its heartbeat cannot be read"
+        yield Notice("bad", name, text, "for its admin", anchor)
+    elif site.state == "never":
+        yield Notice("none", name, "has never reported", 'for its admin: put "glidepost puller run" into cron', anchor)
+    else:
+        yield from _of_present_site(site, name, anchor)
+
+
+def _of_present_site(site: SiteStatus, name: str, anchor: str) -> Iterator[Notice]:
+    if site.errors:
+        more = f" (and {len(site.errors) - 1} more)" if len(site.errors) > 1 else ""
+        yield Notice("warn", name, f"{site.errors[0]}{more}", "for its admin", anchor)
+    unasked = [shape.name for shape in site.shapes if shape.counts is None]
+    if unasked and not site.errors:
+        text = f"could not ask the batch system for {', '.join(unasked[:5])}"
+        yield Notice("warn", name, text, "for its admin", anchor)
+    held = sum(shape.counts.held for shape in site.shapes if shape.counts is not None)
+    if held:
+        text = f"{plural(held, 'glidein')} held in its queue"
+        yield Notice("warn", name, text, "for its admin: the batch system says why", anchor)

@@ -1,0 +1,296 @@
+"""The page as values: everything that the template shows, in the order in which it shows it. Pure, and free of HTML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Optional
+
+from glidepost.schema.demand import ShapeView
+from glidepost.schema.heartbeat import ShapeReport
+from glidepost.schema.status import GroupStatus, SiteStatus, Status
+
+from .verdict import PRESENT, Glideins, Notice, Verdict, notices, verdict
+from .words import SITE_STATES, Moment, asks, moment, number, plural, reason, span
+
+# A page for people: what goes beyond is counted, and stands in status.json.
+MAX_NOTICES: Final = 6
+MAX_GROUPS: Final = 100
+MAX_SITES: Final = 300
+MAX_REASONS: Final = 4
+MAX_REASON_SHAPES: Final = 3
+MAX_SHARES: Final = 8
+MAX_SITE_ERRORS: Final = 3
+
+_LEVELS: Final = {"bad": 0, "warn": 1, "none": 2, "ok": 3}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A large number with its name and one line of context."""
+
+    name: str
+    value: str
+    note: str
+    level: str = ""
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A group: what it asks for and who serves it, or why nobody does.
+
+    `shares` is (site, user jobs); `reasons` is (why, the shapes that cannot run it for that reason).
+    """
+
+    id: str
+    idle: str
+    asks: str
+    accounting_group: str
+    since: Moment
+    shares: tuple[tuple[str, str], ...]
+    more_shares: int
+    stuck: str
+    reasons: tuple[tuple[str, str], ...]
+    more_reasons: int
+
+
+@dataclass(frozen=True)
+class PoolCell:
+    """What the collector sees of a shape. `busy_per_mille` is claimed cpus of all, None when there are none."""
+
+    glideins: str
+    cpus: str
+    gpus: str
+    busy_per_mille: Optional[int]
+
+
+@dataclass(frozen=True)
+class ShapeRow:
+    """A shape. Counts are text; "?" where the batch system could not be asked, "" where only the collector knows it.
+
+    `queued_limit` and `running_limit` are the site's own bounds of the count before them.
+    """
+
+    name: str
+    what: str
+    queued: str
+    queued_limit: str
+    running: str
+    running_limit: str
+    held: str
+    unknown: str
+    is_held: bool
+    pool: Optional[PoolCell]
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class SiteBlock:
+    """A site and its shapes. `is_old` says that its counts are of the past."""
+
+    name: str
+    level: str
+    state: str
+    is_old: bool
+    heard: Optional[Moment]
+    facts: tuple[str, ...]
+    shapes: tuple[ShapeRow, ...]
+    errors: tuple[str, ...]
+    more_errors: int
+
+
+@dataclass(frozen=True)
+class View:
+    """The whole page. `anchors` are the rows that it has, so that no link leads to one that was cut off."""
+
+    pool: str
+    made: Moment
+    verdict: Verdict
+    figures: tuple[Figure, ...]
+    notices: tuple[Notice, ...]
+    more_notices: int
+    has_demand: bool
+    groups: tuple[GroupRow, ...]
+    more_groups: str
+    sites: tuple[SiteBlock, ...]
+    more_sites: int
+    anchors: frozenset[str]
+
+
+def view(status: Status) -> View:
+    """Returns the page of a status: groups that nobody can run first, then the largest; ill sites first."""
+    found = notices(status)
+    groups = sorted(status.groups, key=lambda group: (group.matching_shapes > 0, -group.idle_jobs, group.id))
+    sites = sorted(status.sites, key=lambda site: (_LEVELS[SITE_STATES[site.state][0]], site.site))
+    shown_groups, shown_sites = groups[:MAX_GROUPS], sites[:MAX_SITES]
+    return View(
+        pool=status.pool,
+        made=moment(status.generated_at, status.generated_at),
+        verdict=verdict(status),
+        figures=_figures(status),
+        notices=tuple(found[:MAX_NOTICES]),
+        more_notices=len(found[MAX_NOTICES:]),
+        has_demand=status.demand is not None,
+        groups=tuple(_group_row(group, status) for group in shown_groups),
+        more_groups=_more_groups(groups[MAX_GROUPS:]),
+        sites=tuple(_site_block(site, status) for site in shown_sites),
+        more_sites=len(sites[MAX_SITES:]),
+        anchors=frozenset(
+            [*(f"group-{group.id}" for group in shown_groups), *(f"site-{site.site}" for site in shown_sites)]
+        ),
+    )
+
+
+def _more_groups(hidden: list[GroupStatus]) -> str:
+    if not hidden:
+        return ""
+    jobs = sum(group.idle_jobs for group in hidden)
+    return f"{plural(len(hidden), 'more group')} with {plural(jobs, 'idle user job')}"
+
+
+def _figures(status: Status) -> tuple[Figure, ...]:
+    glideins = Glideins.of(status)
+    present = sum(site.state in PRESENT for site in status.sites)
+    old = len([site for site in status.sites if site.state not in PRESENT and site.shapes])
+    uncounted = f"without {plural(old, 'site')} not heard of" if old else "in the sites' batch systems"
+    held = f"and {number(glideins.held)} held" if glideins.held else uncounted
+    views = [shape for site in status.sites for shape in site.pool_view.values()]
+    cpus, claimed = sum(shape.cpus for shape in views), sum(shape.cpus_claimed for shape in views)
+    return (
+        _idle_figure(status),
+        Figure("Glideins queued", number(glideins.queued), held),
+        Figure("Glideins running", number(glideins.running), uncounted),
+        Figure("Cpus busy", f"{number(claimed)} of {number(cpus)}", "seen by the pool's collector"),
+        Figure("Sites reporting", f"{number(present)} of {number(len(status.sites))}", "in the last hour"),
+    )
+
+
+def _idle_figure(status: Status) -> Figure:
+    demand = status.demand
+    if demand is None:
+        return Figure("Idle user jobs", "?", "no demand to count them", "none")
+    age = span(max(0, int((status.generated_at - demand.generated_at).total_seconds())))
+    left = int((demand.expires_at - status.generated_at).total_seconds())
+    if left <= 0:
+        note = f"demand {demand.sequence} is {age} old: expired"
+        return Figure("Idle user jobs", number(demand.idle_jobs), note, "bad")
+    note = f"demand {demand.sequence}: {age} old, good for {span(left)}"
+    return Figure("Idle user jobs", number(demand.idle_jobs), note)
+
+
+def _group_row(group: GroupStatus, status: Status) -> GroupRow:
+    given = [(site, share) for site, share in group.sites.items() if share]
+    shares = sorted(given, key=lambda item: (-item[1], item[0]))
+    is_stuck = not group.matching_shapes
+    reasons = _reasons(group) if is_stuck else []
+    return GroupRow(
+        id=group.id,
+        idle=number(group.idle_jobs),
+        asks=asks(group.request),
+        accounting_group=group.accounting_group or "",
+        since=moment(group.idle_since, status.generated_at),
+        shares=tuple((site, number(share)) for site, share in shares[:MAX_SHARES]),
+        more_shares=len(shares[MAX_SHARES:]),
+        stuck=_stuck(group) if is_stuck else "",
+        reasons=tuple(reasons[:MAX_REASONS]),
+        more_reasons=len(reasons[MAX_REASONS:]),
+    )
+
+
+def _reasons(group: GroupStatus) -> list[tuple[str, str]]:
+    """Returns each different reason once, the commonest first: many sites offer alike glideins."""
+    shapes: dict[str, list[str]] = {}
+    for shape, why in group.blocked.items():
+        shapes.setdefault(why, []).append(shape)
+    return [(why, _some(names)) for why, names in sorted(shapes.items(), key=lambda item: -len(item[1]))]
+
+
+def _some(names: list[str]) -> str:
+    more = len(names[MAX_REASON_SHAPES:])
+    return ", ".join(names[:MAX_REASON_SHAPES]) + (f" and {number(more)} more" if more else "")
+
+
+def _stuck(group: GroupStatus) -> str:
+    return "No site can run this now" if group.blocked else "No site offers anything yet"
+
+
+def _site_block(site: SiteStatus, status: Status) -> SiteBlock:
+    level, state = SITE_STATES[site.state]
+    reported = {shape.name for shape in site.shapes}
+    only_seen = [name for name in site.pool_view if name not in reported]
+    return SiteBlock(
+        name=site.site,
+        level=level,
+        state=state,
+        is_old=site.state not in PRESENT,
+        heard=None if site.heartbeat_at is None else moment(site.heartbeat_at, status.generated_at),
+        facts=tuple(_facts(site, status)),
+        shapes=(
+            *(_shape_row(shape, site.pool_view.get(shape.name)) for shape in site.shapes),
+            *(_seen_row(name, site.pool_view[name]) for name in only_seen),
+        ),
+        errors=site.errors[:MAX_SITE_ERRORS],
+        more_errors=len(site.errors[MAX_SITE_ERRORS:]),
+    )
+
+
+def _facts(site: SiteStatus, status: Status) -> list[str]:
+    facts = []
+    if site.version is not None:
+        facts.append(f"Glidepost {site.version}")
+    if site.demand_sequence is not None and status.demand is not None:
+        behind = status.demand.sequence - site.demand_sequence
+        facts.append(f"saw demand {site.demand_sequence}" + (f", {behind} behind" if behind > 1 else ""))
+    ends = sorted(
+        ((code, count) for code, count in site.outcomes.items() if count), key=lambda item: (-item[1], item[0])
+    )
+    if ends:
+        facts.append("glideins ended: " + ", ".join(f"{number(count)} {code}" for code, count in ends[:6]))
+    return facts
+
+
+def _shape_row(shape: ShapeReport, seen: Optional[ShapeView]) -> ShapeRow:
+    counts, limits = shape.counts, shape.limits
+    words = reason(shape.reason)
+    return ShapeRow(
+        name=shape.name,
+        what=f"{shape.backend}: {shape.offers}; at most {number(limits.max_total)}",
+        queued="?" if counts is None else number(counts.idle),
+        queued_limit=number(limits.max_queued),
+        running="?" if counts is None else number(counts.running),
+        running_limit=number(limits.max_running),
+        held="?" if counts is None else number(counts.held),
+        unknown="" if counts is None or not counts.unknown else f"{number(counts.unknown)} in a state we do not know",
+        is_held=counts is not None and counts.held > 0,
+        pool=_pool_cell(seen),
+        reason=words,
+        detail="" if shape.detail == words else shape.detail,
+    )
+
+
+def _seen_row(name: str, seen: ShapeView) -> ShapeRow:
+    return ShapeRow(
+        name=name,
+        what="seen in the pool, not in the site's report",
+        queued="",
+        queued_limit="",
+        running="",
+        running_limit="",
+        held="",
+        unknown="",
+        is_held=False,
+        pool=_pool_cell(seen),
+        reason="",
+        detail="",
+    )
+
+
+def _pool_cell(seen: Optional[ShapeView]) -> Optional[PoolCell]:
+    if seen is None:
+        return None
+    return PoolCell(
+        glideins=plural(seen.glideins, "glidein"),
+        cpus=f"{number(seen.cpus_claimed)} of {number(seen.cpus)} cpus",
+        gpus=f"{number(seen.gpus_claimed)} of {number(seen.gpus)} gpus" if seen.gpus else "",
+        busy_per_mille=min(1000, 1000 * seen.cpus_claimed // seen.cpus) if seen.cpus else None,
+    )

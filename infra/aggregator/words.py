@@ -1,0 +1,103 @@
+"""How the page says things: ages, times, requests, states and codes in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Final
+
+from glidepost.schema.resources import Request
+from glidepost.schema.units import format_size
+
+# A state of a site: how bad it is (a class of the style sheet, with a colour and a mark for each), and the word for it.
+SITE_STATES: Final = {
+    "ok": ("ok", "reports"),
+    "late": ("warn", "late"),
+    "silent": ("bad", "silent"),
+    "never": ("none", "never reported"),
+    "unreadable": ("bad", "unreadable"),
+}
+
+# Reason codes of site pullers. One that is missing here is shown as it is: sites may run a newer version than we do.
+REASONS: Final = {
+    "satisfied": "submits what is missing",
+    "covered": "holds all that is wanted",
+    "no-demand": "nothing waits",
+    "no-share": "nothing is assigned to this site",
+    "no-fit": "nothing that is assigned fits",
+    "max-queued": "as many queued as allowed",
+    "max-running": "as many running as allowed",
+    "max-total": "as many in all as allowed",
+    "site-max-total": "as many at this site as allowed",
+    "max-per-cycle": "as many in one cycle as allowed",
+    "submit-failed": "the batch system refused the submission",
+    "queue-unknown": "the batch system could not be asked",
+    "demand-unknown": "no demand that may be acted on",
+}
+
+_MINUTE: Final = 60
+_HOUR: Final = 60 * _MINUTE
+_DAY: Final = 24 * _HOUR
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A time for readers (`text`, UTC), for machines (`iso`), and how long ago that is on the page (`age`)."""
+
+    text: str
+    iso: str
+    age: str
+
+
+def moment(time: datetime, now: datetime) -> Moment:
+    """Returns `time` as it is shown on a page that was made `now`."""
+    utc = time.astimezone(timezone.utc).replace(microsecond=0)
+    seconds = int((now - utc).total_seconds())
+    age = f"{span(seconds)} ago" if seconds >= 0 else f"in {span(-seconds)}"
+    return Moment(text=f"{utc:%Y-%m-%d %H:%M:%S} UTC", iso=f"{utc:%Y-%m-%dT%H:%M:%SZ}", age=age)
+
+
+def span(seconds: int) -> str:
+    """Returns a duration as precisely as one cares: "48 s", "7 min", "3 h 4 min", "12 d 3 h"."""
+    if seconds < _MINUTE:
+        return f"{seconds} s"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE} min"
+    if seconds < 2 * _DAY:
+        return _two(seconds // _HOUR, "h", seconds % _HOUR // _MINUTE, "min")
+    return _two(seconds // _DAY, "d", seconds % _DAY // _HOUR, "h")
+
+
+def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large} {large_unit} {small} {small_unit}" if small else f"{large} {large_unit}"
+
+
+def number(value: int) -> str:
+    """Returns 12345 as "12,345"."""
+    return f"{value:,}"
+
+
+def plural(value: int, noun: str) -> str:
+    """Returns "1 user job", "12,345 user jobs"."""
+    return f"{number(value)} {noun}{'' if value == 1 else 's'}"
+
+
+def asks(request: Request) -> str:
+    """Returns what one user job asks for: "2 cpus, 4GiB memory, 1GiB disk, 1 gpu"."""
+    parts = [
+        plural(request.cpus, "cpu"),
+        f"{format_size(request.memory_mib)} memory",
+        f"{format_size(request.disk_mib)} disk",
+    ]
+    if request.gpus:
+        parts.append(plural(request.gpus, "gpu"))
+    if request.gpu_memory_mib is not None:
+        parts.append(f"{format_size(request.gpu_memory_mib)} gpu memory")
+    if request.gpu_capability is not None:
+        parts.append(f"gpu capability {request.gpu_capability}")
+    return ", ".join(parts)
+
+
+def reason(code: str) -> str:
+    """Returns a site puller's reason code in words; a code that this version does not know comes back as it is."""
+    return REASONS.get(code, code.replace("-", " "))
