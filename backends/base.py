@@ -1,6 +1,6 @@
 """What a batch system is to the site puller: five translations, text in and text out. The puller runs the commands.
 
-To add one, write a module with a subclass of `Backend`, list it in `BACKENDS` (registry.py), and record what its commands
+To add one, write a module with a subclass of `Backend`, list it in `BACKENDS` (registry.py), record what its commands
 print under tests/recorded; the contract suite in tests/backends/test_contract.py does the rest.
 """
 
@@ -10,12 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar, Union
+from typing import ClassVar
 
 from glidepost.schema.resources import Resources
-
-# One value of `shapes.NAME.options` in puller.toml.
-Option = Union[str, bool, tuple[str, ...]]
 
 
 class JobState(Enum):
@@ -39,7 +36,7 @@ class Command:
 
 @dataclass(frozen=True)
 class BatchJob:
-    """One member of the queue: an array counts as many as it has members. `reason` says why it waits, if the system does."""
+    """One member of the queue; an array has several. `reason` says why it waits, if the batch system does."""
 
     batch_id: str
     name: str
@@ -51,8 +48,8 @@ class BatchJob:
 class GlideinRequest:
     """What one submission asks for.
 
-    `name` becomes the batch job's name: [a-z0-9-], at most 15 characters for old PBS, the same for all members of an array.
-    `script` is POSIX sh and complete. `log_folder` is an existing folder for what the glideins print, or empty for none.
+    `name` becomes the batch job's name: [a-z0-9-], at most 15 characters for old PBS, the same for all members.
+    `script` is POSIX sh and complete. `log_folder` exists, for what the glideins print, or is empty for none.
     """
 
     name: str
@@ -82,7 +79,7 @@ class Backend(ABC):
 
     @abstractmethod
     def query(self) -> Command:
-        """Returns the command that lists all batch jobs of this user, finished ones left out where that is possible."""
+        """Returns the command that lists all our batch jobs, finished ones left out where that is possible."""
 
     @abstractmethod
     def parse_query(self, stdout: str) -> Iterator[BatchJob]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from datetime import datetime, timezone
 from pathlib import Path
@@ -110,7 +109,7 @@ def status(*, config: Path, as_json: bool) -> None:
     settings = PullerConfig.load(config)
     jobs = {
         (item.name, item.batch_id): item
-        for queue in {queue.identity: queue for queue in open_queues(settings, getpass.getuser()).values()}.values()
+        for queue in {queue.identity: queue for queue in open_queues(settings).values()}.values()
         for item in queue.jobs()
         if item.name.startswith("gp-")
     }
@@ -127,7 +126,7 @@ def _now() -> datetime:
 
 
 def _cycle(settings: PullerConfig) -> Cycle:
-    return Cycle(settings, now=_now(), queues=open_queues(settings, getpass.getuser()), session=requests.Session())
+    return Cycle(settings, now=_now(), queues=open_queues(settings), session=requests.Session())
 
 
 def _plan(settings: PullerConfig, *, as_json: bool) -> int:

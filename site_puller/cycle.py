@@ -244,13 +244,13 @@ def _shape_report(shape: Shape, line: ShapePlan, done: Done) -> ShapeReport:
     )
 
 
-def open_queues(config: PullerConfig, user: str) -> dict[str, Queue]:
+def open_queues(config: PullerConfig) -> dict[str, Queue]:
     """Returns each shape's batch system.
 
     Raises:
         ConfigError: when a backend does not know an option.
     """
     return {
-        shape.name: Queue(registry.create(shape.backend, shape.options, user), shape.command_prefix)
+        shape.name: Queue(registry.create(shape.backend, shape.options), shape.command_prefix)
         for shape in config.shapes
     }

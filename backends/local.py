@@ -1,0 +1,96 @@
+"""No batch system: glideins as processes of the host that the puller runs on.
+
+The work is done by local.sh, which goes along as the text of `sh -c`, so that a command prefix (`setpriv`, `sudo -u`)
+decides whose processes they are; the folder with the entries must be one that this account can make. It needs /proc of
+Linux and setsid (util-linux). Tested under dash and bash.
+
+What a site should know:
+
+* Nothing waits: what is submitted runs at once. The shape's limits are the only bound on how much of the host is used.
+* Nothing enforces the walltime or the memory. The glidein ends itself before its walltime.
+* The glideins outlive the puller. Where cron is a systemd user timer, its unit needs `KillMode=process`, else systemd
+  ends them together with the puller.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from importlib.resources import files
+from typing import ClassVar, Final
+
+from glidepost.schema.puller_config import Option
+
+from .base import Backend, BatchJob, Command, GlideinRequest, JobState
+
+_ID: Final = r"\d+-\d+"
+_LINE: Final = re.compile(rf"(?P<id>{_ID}\.\d+)\|(?P<state>\w+)\|(?P<name>.*)\|")
+
+
+class LocalBackend(Backend):
+    """Processes of this host.
+
+    Args:
+        options: folder (text): where the entries are, an absolute path.
+    """
+
+    name: ClassVar[str] = "local"
+    states: ClassVar[Mapping[str, JobState]] = {
+        "running": JobState.RUNNING,
+        # Recorded, and its process not seen yet: nobody can say which of the others it is.
+        "starting": JobState.UNKNOWN,
+    }
+
+    def __init__(self, options: Mapping[str, Option]) -> None:
+        self._folder = str(options["folder"])
+
+    def submission(self, request: GlideinRequest) -> Command:
+        """Returns the command that starts the glideins; member i sees GLIDEPOST_TASK=i."""
+        size_bytes = len(request.script.encode())
+        argv = self._argv("submit", request.name, str(request.count), str(size_bytes), request.log_folder)
+        return Command(argv, request.script)
+
+    def parse_submission(self, stdout: str) -> str:
+        """Returns the id; the members are id.0, id.1 and so on.
+
+        Raises:
+            ValueError: when the output is anything else.
+        """
+        if not re.fullmatch(rf"{_ID}\n?", stdout):
+            raise ValueError(f"no id in what local.sh printed: {stdout[:200]!r}")
+        return stdout.strip()
+
+    def query(self) -> Command:
+        """Returns the command that lists the glideins that live, and tidies up after those that do not."""
+        return Command(self._argv("query"))
+
+    def parse_query(self, stdout: str) -> Iterator[BatchJob]:
+        """Yields the glideins.
+
+        Raises:
+            ValueError: when a line is cut or not local.sh's.
+        """
+        for line in filter(None, stdout.split("\n")):
+            match = _LINE.fullmatch(line)
+            if match is None:
+                raise ValueError(f"not a line of local.sh: {line[:200]!r}")
+            yield BatchJob(match["id"], match["name"], self.states.get(match["state"], JobState.UNKNOWN))
+
+    def removal(self, batch_ids: Sequence[str]) -> Command:
+        """Returns the command that ends these: TERM for one that runs, because here none ever waits in a queue.
+
+        Raises:
+            ValueError: without ids, or for one that is not ours.
+        """
+        if not batch_ids or not all(re.fullmatch(rf"{_ID}\.\d+", batch_id) for batch_id in batch_ids):
+            raise ValueError(f"not ids of local.sh: {list(batch_ids)!r}")
+        return Command(self._argv("remove", *batch_ids))
+
+    def _argv(self, verb: str, *rest: str) -> tuple[str, ...]:
+        return ("sh", "-c", _program(), "glidepost-local", verb, self._folder, *rest)
+
+
+@lru_cache(maxsize=1)
+def _program() -> str:
+    return files("glidepost.backends").joinpath("local.sh").read_text(encoding="utf-8")
