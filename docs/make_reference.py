@@ -24,7 +24,7 @@ def configuration() -> str:
         "# Configuration files\n",
         NOTE,
         "Both are TOML. An unknown key is an error that names the nearest known one. Sizes and durations are strings",
-        'with a unit: `"512MiB"`, `"8GiB"`, `"90s"`, `"30m"`, `"48h"`, `"1h30m"`. Relative paths start at the folder of the',
+        'with a unit: `"512MiB"`, `"8GiB"`, `"90s"`, `"30m"`, `"1h30m"`. Relative paths start at the folder of the',
         "file. Editors complete and check the keys with the JSON Schema files in `schema/`.\n",
     ]
     for kind, file in (("publisher-config-1", "publisher.toml"), ("puller-config-1", "puller.toml")):
@@ -66,8 +66,8 @@ def documents() -> str:
     parts = [
         "# Documents\n",
         NOTE,
-        "UTF-8 JSON, times in UTC, units in the field's name. The JSON Schema files are normative; readers ignore fields",
-        "that they do not know.\n",
+        "UTF-8 JSON, times in UTC, units in the field's name. The JSON Schema files are normative; readers ignore",
+        "fields that they do not know.\n",
     ]
     for kind, where in (
         ("demand-1", "`v1/demand.json`: written by the publisher, signed, read by all sites."),
