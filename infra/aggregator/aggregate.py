@@ -15,7 +15,6 @@ from typing import Final, Optional, Union
 
 from glidepost.schema.demand import Demand, Group, ScheddView
 from glidepost.schema.heartbeat import Heartbeat, ShapeReport
-from glidepost.schema.resources import shortfalls
 from glidepost.schema.status import DemandStatus, GroupStatus, SiteStatus, Status
 
 # A site reports on change, else every 15 minutes: one report may be lost before we call it late, three before silent.
@@ -180,7 +179,7 @@ def _group(group: Group, sites: Sequence[SiteStatus], limit: int) -> GroupStatus
     matching = 0
     for site in sites:
         for shape in site.shapes:
-            why = "; ".join(shortfalls(group.request, shape.offers, max_runtime_s=group.max_runtime_s))
+            why = "; ".join(group.shortfalls(shape.offers))
             why = why or CANNOT_ANSWER.get(site.state, "")
             if not why:
                 matching += 1

@@ -84,16 +84,17 @@ def _nothing_waits(demand: DemandStatus) -> Verdict:
 def _waiting(status: Status, idle_jobs: int) -> Verdict:
     waiting = f"{plural(idle_jobs, 'idle user job')}"
     stuck = sum(group.idle_jobs for group in status.groups if not group.matching_shapes)
+    fit = "fits" if stuck == 1 else "fit"
     glideins = Glideins.of(status)
     serving = f"{plural(glideins.queued, 'glidein')} queued, {number(glideins.running)} running."
     if not any(site.state in PRESENT for site in status.sites):
         return Verdict("bad", f"Not served: no site reports, {waiting}", "Nobody is there to submit glideins.")
     if stuck == idle_jobs:
-        return Verdict("bad", f"Not served: no site can run any of {waiting}", "What waits, and why, is said below.")
+        return Verdict("bad", f"Not served: {waiting} {fit} no site", "What waits, and why, is said below.")
     if not glideins.queued + glideins.running:
         return Verdict("warn", f"Not served yet: {waiting}, no glidein", "The sites below say why they hold none.")
     if stuck:
-        return Verdict("warn", f"Partly served: {number(stuck)} of {waiting} fit no site", serving)
+        return Verdict("warn", f"Partly served: {number(stuck)} of {waiting} {fit} no site", serving)
     return Verdict("ok", f"Being served: {waiting}", serving)
 
 

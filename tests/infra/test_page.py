@@ -92,7 +92,7 @@ def test_the_page_answers_what_waits_and_why(documents, read_page):
     )
     heartbeats = {name: documents.heartbeat(name) for name in ("north", "south")}
     text = read_page(render(aggregate(demand, heartbeats, [], documents.now))).text
-    assert "Partly served: 1 of 13 idle user jobs fit no site" in text
+    assert "Partly served: 1 of 13 idle user jobs fits no site" in text
     assert "demand 918: 2 min old, good for 28 min" in text
     assert "north 8 south 4" in text
     assert (

@@ -40,7 +40,7 @@ def test_user_jobs_that_no_site_can_run_are_counted(documents):
     heartbeats = {"north": documents.heartbeat("north")}
     assert judge(documents, demand, heartbeats) == ("warn", "Partly served: 3 of 15 idle user jobs fit no site")
     only = documents.demand(documents.group(idle_jobs=1, cpus=99))
-    assert judge(documents, only, heartbeats) == ("bad", "Not served: no site can run any of 1 idle user job")
+    assert judge(documents, only, heartbeats) == ("bad", "Not served: 1 idle user job fits no site")
 
 
 def test_sites_without_a_glidein_do_not_serve_yet(documents):
