@@ -1,0 +1,316 @@
+"""Real glideins in a real pool: bootstrap.sh, run as a batch system would, from a tarball of the real HTCondor."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from glidepost.glidein import build as builder
+from glidepost.glidein.tarball import Manifest
+from glidepost.infra.demo.testbed import Condor, Pool, wait_until
+
+BOOTSTRAP = Path(__file__).parents[2] / "glidein" / "bootstrap.sh"
+IDLE_S, UPDATE_S = 5, 2
+GLIDEIN = ["READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER"]
+JOB = (
+    "executable = /bin/sh\ntransfer_executable = false\nshould_transfer_files = yes\n"
+    "request_cpus = 1\nrequest_memory = 64\nrequest_disk = 1MB\n"
+)
+
+
+@dataclass(frozen=True)
+class Built:
+    path: Path
+    manifest: Manifest
+
+
+@dataclass
+class Site:
+    """A worker node of a site: an own scratch, token and folder of outcomes."""
+
+    pool: Pool
+    built: Built
+    folder: Path
+    name: str
+    running: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in ("scratch", "outcomes", "cache", "jobs"):
+            self.pool.account.make_folder(self.folder / name)
+        self.token = self.folder / "token"
+        self.put_token(self.pool.token(f"glidein-{self.name}", 600, GLIDEIN))
+
+    def put_token(self, token: str) -> None:
+        self.token.write_text(token + "\n")
+        self.pool.account.give(self.token, 0o600)
+
+    def start(self, **request: str) -> subprocess.Popen[str]:
+        """Starts a glidein from standard input. This site's user jobs are for it alone, so tests do not meet."""
+        manifest = self.built.manifest
+        variables = {
+            "NAME": self.name,
+            "SITE": self.name,
+            "GLIDEIN_SITE": "North",
+            "SHAPE": "small",
+            "POOL": "test",
+            "COLLECTORS": self.pool.collector,
+            "CPUS": "2",
+            "MEMORY_MIB": "1024",
+            "DISK_MIB": "1024",
+            "GPUS": "0",
+            "WALLTIME_S": "600",
+            "RETIRE_S": "60",
+            "IDLE_S": str(IDLE_S),
+            "UPDATE_S": str(UPDATE_S),
+            "TOKEN_FILE": str(self.token),
+            "SCRATCH": str(self.folder / "scratch"),
+            "CACHE": str(self.folder / "cache"),
+            "OUTCOMES": str(self.folder / "outcomes"),
+            "NETWORK_INTERFACE": "127.0.0.1",
+            "START": f'TARGET.WantSite == "{self.name}"',
+            "GPU_DISCOVERY": "",
+            "TASK": "",
+            "TARBALLS": f"any {platform.machine()} {manifest.condor_version} {manifest.sha256} {manifest.size_bytes} "
+            f"file://{self.built.path}",
+            **request,
+        }
+        script = self.folder / "script"
+        header = "".join(f"GLIDEPOST_{name}='{value}'\n" for name, value in variables.items())
+        script.write_text(f"#!/bin/sh\n{header}{BOOTSTRAP.read_text()}")
+        with script.open() as stdin:
+            process = subprocess.Popen(
+                [*self.pool.account.prefix, "sh"],
+                env={"PATH": "/usr/bin:/bin", "SECRET_OF_BATCH_JOB": "x"},
+                cwd="/",
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        self.running.append(process)
+        return process
+
+    def end(self, process: subprocess.Popen[str], timeout_s: float = 60) -> dict[str, Any]:
+        """Waits for a glidein and returns its outcome record and `output`; nothing of it may be left."""
+        output, _ = process.communicate(timeout=timeout_s)
+        assert self.token.read_text().strip() not in output
+        assert list((self.folder / "scratch").iterdir()) == []
+        glidein = re.search(r" glidein (\S+): ", output)
+        assert glidein, output
+        record = json.loads((self.folder / "outcomes" / f"{glidein[1]}.json").read_text())
+        return {**record, "output": output, "code": process.returncode}
+
+    def submit(self, shell: str, count: int = 1, extra: str = "") -> int:
+        arguments = f"""arguments = "-c '{shell}'"\n"""
+        log = f"log = {self.folder}/jobs/log\noutput = {self.folder}/jobs/out.$(Process)\n"
+        return self.pool.submit(f'{JOB}{arguments}{log}{extra}+WantSite = "{self.name}"\n', count)
+
+    def states(self, cluster: int) -> list[int]:
+        """1 idle, 2 running; a job that has completed is gone."""
+        return [int(str(job["JobStatus"])) for job in self.pool.user_jobs(f"ClusterId == {cluster}")]
+
+    def slots(self) -> list[Any]:
+        return list(self.pool.slots(f'GLIDEPOST_Site == "{self.name}"'))
+
+    def wait_for_running(self, cluster: int, count: int = 1) -> None:
+        assert wait_until(lambda: self.states(cluster).count(2) == count, 30), self.states(cluster)
+
+
+@pytest.fixture(scope="session")
+def built(condor: Condor, session_folder: Path) -> Built:
+    """A tarball of the real HTCondor."""
+    path = session_folder / "glidein.tar.gz"
+    manifest = builder.build(condor.release, path)
+    path.chmod(0o644)
+    return Built(path, manifest)
+
+
+@pytest.fixture
+def site(pool: Pool, built: Built, account_folder: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    site = Site(pool, built, account_folder, f"t{abs(hash(request.node.name)) % 10**8}")
+    yield site
+    if pool.user_jobs(f'WantSite == "{site.name}"'):
+        pool.run(["condor_rm", "-constraint", f'WantSite == "{site.name}"'])
+    for process in site.running:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+def test_a_build_holds_the_execution_side_and_is_reproducible(condor: Condor, built: Built, tmp_path: Path) -> None:
+    again = builder.build(condor.release, tmp_path / "again.tar.gz")
+    assert (tmp_path / "again.tar.gz").read_bytes() == built.path.read_bytes()
+    assert again == built.manifest
+    names = {file.path for file in again.files}
+    assert set(builder.REQUIRED) <= names
+    assert any(re.match(r"lib/.*libcondor_utils", name) for name in names)
+    assert not any("shadow" in name or "schedd" in name for name in names)
+    assert again.size_bytes < 16_000_000
+
+
+def test_a_release_that_is_still_packed_gives_the_same_tarball(condor: Condor, built: Built, tmp_path: Path) -> None:
+    if condor.release in builder.SYSTEM_PREFIXES:  # no release has this layout, so make one of what was built
+        with tarfile.open(built.path) as tar:
+            tar.extractall(tmp_path / "release")
+    else:
+        (tmp_path / "release").mkdir()
+        (tmp_path / "release" / "condor-x86_64").symlink_to(condor.release)
+    with tarfile.open(tmp_path / "release.tar.gz", "w:gz", compresslevel=1) as tar:
+        (top,) = (tmp_path / "release").iterdir()
+        tar.add(top.resolve(), "condor-x86_64")
+    again = builder.build(tmp_path / "release.tar.gz", tmp_path / "again.tar.gz")
+    assert again == built.manifest
+
+
+def test_user_jobs_run_and_the_glidein_leaves_by_itself(site: Site) -> None:
+    cluster = site.submit("env; sleep 2", 2)
+    time.sleep(1)
+    assert site.states(cluster) == [1, 1]
+    started = time.monotonic()
+    process = site.start()
+    assert wait_until(lambda: bool(site.slots()), 20)
+    slot_s = time.monotonic() - started
+    site.wait_for_running(cluster, 2)
+    running_s = time.monotonic() - started
+    slot = next(slot for slot in site.slots() if slot["SlotType"] == "Partitionable")
+    assert slot["GLIDEPOST_Shape"] == "small"
+    assert slot["GLIDEIN_Site"] == "North"
+    assert slot["GLIDEPOST_BatchJob"] == str(process.pid)
+    assert slot["GLIDEIN_ToDie"] == slot["GLIDEPOST_Start"] + 600 - 60
+    assert slot["TotalSlotCpus"] == 2
+    assert slot["TotalSlotMemory"] == 1024
+    assert wait_until(lambda: not site.states(cluster), 30)
+    done = time.monotonic()
+    record = site.end(process)
+    left_s = time.monotonic() - done
+    # (shown by pytest -rP)
+    sys.stdout.write(f"slot {slot_s:.1f} s and running {running_s:.1f} s after the start, left after {left_s:.1f} s\n")
+    assert (record["code"], record["outcome"], record["condor_exit"]) == (0, "idle-shutdown", 0)
+    assert "2 user jobs started" in record["detail"]
+    assert left_s < IDLE_S + UPDATE_S + 4
+    assert site.slots() == []
+    environment = (site.folder / "jobs" / "out.0").read_text()
+    assert "_CONDOR_SCRATCH_DIR=" in environment
+    assert "SECRET_OF_BATCH_JOB" not in environment
+    assert "GLIDEPOST_" not in environment
+
+
+def test_user_jobs_that_come_later_are_taken_too(site: Site) -> None:
+    process = site.start()
+    for _ in range(2):
+        assert wait_until(lambda: bool(site.slots()), 20)
+        cluster = site.submit("sleep 1")
+        assert wait_until(lambda: not site.states(cluster), 20)  # noqa: B023 - asked at once
+    assert site.end(process)["outcome"] == "idle-shutdown"
+
+
+def test_a_kill_gives_the_user_job_back_within_seconds(site: Site) -> None:
+    started = site.folder / "jobs" / "started"
+    cluster = site.submit(f"touch {started}; sleep 300")
+    process = site.start()
+    # (not just "running": a starter that is killed before it knows what to do cannot tell the shadow, which then
+    # waits for it until the job's lease is over)
+    assert wait_until(started.exists, 30)
+    time.sleep(0.5)
+    killed = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    record = site.end(process, 20)
+    assert wait_until(lambda: site.states(cluster) == [1], 10)
+    assert time.monotonic() - killed < 6, record["output"]
+    assert (record["code"], record["outcome"]) == (0, "killed")
+
+
+def test_the_end_of_the_walltime_sends_the_user_job_back(site: Site) -> None:
+    cluster = site.submit("sleep 300")
+    began = time.monotonic()
+    process = site.start(WALLTIME_S="24", RETIRE_S="14")
+    site.wait_for_running(cluster)
+    record = site.end(process)
+    assert time.monotonic() - began < 24
+    assert (record["code"], record["outcome"]) == (0, "deadline")
+    assert site.states(cluster) == [1]
+
+
+def test_a_user_job_that_ends_in_the_last_minutes_is_not_disturbed(site: Site) -> None:
+    cluster = site.submit("sleep 8")
+    process = site.start(WALLTIME_S="30", RETIRE_S="25")
+    assert wait_until(lambda: not site.states(cluster), 30)
+    record = site.end(process)
+    assert record["outcome"] == "deadline"
+    log = (site.folder / "jobs" / "log").read_text()
+    assert "evicted" not in log
+    assert "Job terminated" in log
+
+
+def test_no_user_job_starts_in_the_retirement_time(site: Site) -> None:
+    process = site.start(WALLTIME_S="60", RETIRE_S="58", IDLE_S="30", UPDATE_S="10")
+    time.sleep(3)
+    cluster = site.submit("sleep 1")
+    record = site.end(process)
+    assert record["outcome"] == "deadline"
+    assert site.states(cluster) == [1]
+
+
+def damaged(token: str) -> str:
+    head, _, signature = token.rpartition(".")
+    return f"{head}.{'A' * len(signature)}"
+
+
+@pytest.mark.parametrize("kind", ["forged", "read only", "somebody else's"])
+def test_a_glidein_whose_token_the_pool_refuses_says_so(site: Site, kind: str) -> None:
+    site.put_token(
+        {
+            "forged": damaged(site.token.read_text().strip()),
+            "read only": site.pool.token(f"glidein-{site.name}", 600, ["READ"]),
+            "somebody else's": site.pool.token("alice", 600, GLIDEIN),
+        }[kind]
+    )
+    record = site.end(site.start())
+    assert (record["code"], record["outcome"], record["condor_exit"]) == (1, "never-joined", 0)
+    assert "ERROR" in record["detail"]
+    assert "the end of StartLog" in record["output"]
+    assert site.slots() == []
+
+
+@pytest.mark.parametrize("collector", ["127.0.0.1:1", "nowhere.invalid:9618"])
+def test_a_glidein_that_cannot_reach_the_pool_says_so(site: Site, collector: str) -> None:
+    record = site.end(site.start(COLLECTORS=collector))
+    assert (record["code"], record["outcome"]) == (1, "never-joined")
+
+
+def test_a_collector_may_have_a_name(site: Site) -> None:
+    cluster = site.submit("true")
+    record = site.end(site.start(COLLECTORS=site.pool.collector.replace("127.0.0.1", "localhost")))
+    assert record["outcome"] == "idle-shutdown"
+    assert site.states(cluster) == []
+
+
+def test_a_glidein_that_no_user_job_needs_says_so(site: Site) -> None:
+    record = site.end(site.start())
+    assert (record["code"], record["outcome"]) == (0, "never-claimed")
+
+
+def test_gpus_are_shared_out_one_by_one(site: Site) -> None:
+    cluster = site.submit("env; sleep 3", 2, "request_gpus = 1\n")
+    process = site.start(GPUS="2", GPU_DISCOVERY="-simulate:4,2")
+    site.wait_for_running(cluster, 2)
+    record = site.end(process)
+    assert record["outcome"] == "idle-shutdown"
+    seen: list[Optional[str]] = []
+    for number in (0, 1):
+        lines = (site.folder / "jobs" / f"out.{number}").read_text().splitlines()
+        seen += [line.partition("=")[2] for line in lines if line.startswith("CUDA_VISIBLE_DEVICES=")]
+    assert len(set(seen)) == 2
+    assert all(value and value.startswith("GPU-") for value in seen)
