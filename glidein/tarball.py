@@ -59,7 +59,7 @@ class _Contents:
 class Manifest:
     """A tarball as the demand names it (`os`, `arch`, `sha256`, ...), and what it holds.
 
-    `os` is "any" or a word such as el9 or debian12, which glidein/bootstrap.sh compares with the node's os-release;
+    `os` is "any" or a word such as el9 or debian12, which glidein/bootstrap compares with the node's os-release;
     `sha256` and `size_bytes` are those of the whole tarball.
     """
 

@@ -23,7 +23,7 @@ def test_every_reason_is_documented():
 
 
 def test_every_outcome_of_a_glidein_is_documented():
-    bootstrap = (DOCS.parent / "glidein" / "bootstrap.sh").read_text()
+    bootstrap = (DOCS.parent / "glidein" / "bootstrap" / "0-head.sh").read_text()
     outcomes = set(re.findall(r"^#   ([a-z-]+) +[0-9] ", bootstrap, re.MULTILINE))
     text = (DOCS / "reference" / "reasons.md").read_text()
     assert len(outcomes) > 8

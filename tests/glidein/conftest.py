@@ -1,4 +1,4 @@
-"""Runs bootstrap.sh as a batch system would, with a tarball whose condor_master is a few lines of sh.
+"""Runs the bootstrap script as a batch system would, with a tarball whose condor_master is a few lines of sh.
 
 The real HTCondor is in tests/real/test_glidein.py; here the ways of going wrong are many and must be quick.
 """
@@ -24,7 +24,8 @@ import pytest
 from glidepost.glidein import tarball
 from glidepost.infra.demo.testbed import Account
 
-BOOTSTRAP = Path(__file__).parents[2] / "glidein" / "bootstrap.sh"
+PARTS = Path(__file__).parents[2] / "glidein" / "bootstrap"
+BOOTSTRAP = "".join(part.read_text() for part in sorted(PARTS.glob("*.sh")))
 SHELLS = [shell for shell in (["dash"], ["bash"], ["busybox", "ash"]) if shutil.which(shell[0])]
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJnbGlkZWluIn0.c2VjcmV0"
 
@@ -123,7 +124,7 @@ class Node:
             **request,
         }
         header = "".join(f"GLIDEPOST_{name}='{value}'\n" for name, value in variables.items() if value is not None)
-        return f"#!/bin/sh\n{header}{BOOTSTRAP.read_text()}"
+        return f"#!/bin/sh\n{header}{BOOTSTRAP}"
 
     def start(self, script: str) -> subprocess.Popen[str]:
         """Starts a batch script that comes from standard input."""
@@ -163,8 +164,8 @@ class Node:
         return self.run(self.line(self.pack(master)), timeout_s, **request)
 
     def call(self, lines: str, **env: str) -> str:
-        """Returns what lines print that use the functions of bootstrap.sh, with none of its main run."""
-        functions = BOOTSTRAP.read_text().rpartition("\nmain </dev/null")[0]
+        """Returns what lines print that use the functions of the bootstrap script, with none of its main run."""
+        functions = BOOTSTRAP.rpartition("\nmain </dev/null")[0]
         done = self.account.run(
             [*self.shell, "-c", f"{functions}\nglidein=test\n{lines}"], env=env, cwd=self.made, timeout_s=30
         )

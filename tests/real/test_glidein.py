@@ -1,4 +1,4 @@
-"""Real glideins in a real pool: bootstrap.sh, run as a batch system would, from a tarball of the real HTCondor."""
+"""Real glideins in a real pool: the bootstrap script, run as by a batch system, with a tarball of the real HTCondor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from glidepost.glidein import build as builder
 from glidepost.glidein.tarball import Manifest
 from glidepost.infra.demo.testbed import Condor, Pool, wait_until
 
-BOOTSTRAP = Path(__file__).parents[2] / "glidein" / "bootstrap.sh"
+PARTS = Path(__file__).parents[2] / "glidein" / "bootstrap"
+BOOTSTRAP = "".join(part.read_text() for part in sorted(PARTS.glob("*.sh")))
 IDLE_S, UPDATE_S = 5, 2
 GLIDEIN = ["READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER"]
 JOB = (
@@ -88,7 +89,7 @@ class Site:
         }
         script = self.folder / "script"
         header = "".join(f"GLIDEPOST_{name}='{value}'\n" for name, value in variables.items())
-        script.write_text(f"#!/bin/sh\n{header}{BOOTSTRAP.read_text()}")
+        script.write_text(f"#!/bin/sh\n{header}{BOOTSTRAP}")
         with script.open() as stdin:
             process = subprocess.Popen(
                 [*self.pool.account.prefix, "sh"],

@@ -1,0 +1,69 @@
+# --- the end
+
+write_outcome() {
+  expand "${GLIDEPOST_OUTCOMES:-}" || value=''
+  case ${value} in /*) ;; *) return 0 ;; esac
+  record=${value%/}/${glidein}.json
+  if mkdir -p -- "${value}" && {
+    printf '{"kind":"outcome/1","glidein":%s,"name":%s,"shape":%s,' \
+      "$(json "${glidein}")" "$(json "${GLIDEPOST_NAME:-}")" "$(json "${GLIDEPOST_SHAPE:-}")"
+    printf '"host":%s,"batch_job":%s,"started_at":%s,"ended_at":%s,' \
+      "$(json "${host}")" "$(json "${batch_job}")" "$(json "${started_at}")" "$(json "$(now)")"
+    printf '"outcome":%s,"detail":%s,"condor_exit":%s}\n' "$(json "$1")" "$(json "$2")" "${condor_exit}"
+  } >"${record}.part"; then
+    mv -- "${record}.part" "${record}"
+  else
+    say "cannot write the outcome record ${record}"
+  fi
+}
+
+# Ends what still runs out of the scratch folder: HTCondor gives each of its processes and user jobs a variable that
+# names a path in it, and no process of another glidein has that.
+end_leftovers() {
+  # shellcheck disable=SC2013  # these are words: /proc/<number>/environ
+  for entry in $(grep -lsF -e "${scratch}/" /proc/[0-9]*/environ); do
+    pid=${entry#/proc/}
+    pid=${pid%/environ}
+    [ "${pid}" = "$$" ] || kill -s KILL "${pid}" 2>/dev/null
+  done
+}
+
+remove_scratch() {
+  case ${scratch} in */glidepost-*) ;; *) return 0 ;; esac
+  for pause in 0 1 2; do
+    sleep "${pause}"
+    end_leftovers
+    rm -rf -- "${scratch}" 2>/dev/null && return 0
+    # A user job may leave folders that even their owner cannot enter.
+    chmod -R u+rwX "${scratch}" 2>/dev/null
+  done
+  rm -rf -- "${scratch}" || say "could not remove ${scratch}"
+}
+
+show_logs() {
+  for log in MasterLog StartLog console; do
+    [ -s "${scratch}/log/${log}" ] || continue
+    say "the end of ${log}:"
+    tail -n 20 "${scratch}/log/${log}"
+  done
+}
+
+# finish OUTCOME DETAIL: the only way out.
+finish() {
+  # shellcheck disable=SC2086  # a list of signals
+  trap '' ${SIGNALS} ALRM
+  trap - EXIT
+  cancel_alarm
+  case $1 in
+    idle-shutdown | never-claimed | deadline | killed) code=0 ;;
+    bad-request) code=2 ;;
+    *) code=1 ;;
+  esac
+  [ "${code}" = 0 ] || [ -z "${scratch}" ] || show_logs
+  say "outcome $1: $2"
+  # The record first: a batch system that loses patience must not cost us the reason.
+  write_outcome "$1" "$2"
+  remove_scratch
+  exit "${code}"
+}
+

@@ -1,0 +1,198 @@
+# --- HTCondor
+
+# Sets the times of the end. Some of the walltime is kept for leaving: HTCondor evicts what still runs `vacate` seconds
+# before `to_die`, and `to_die` is `margin` seconds before the batch system would kill us.
+plan_end() {
+  margin=60 vacate=30
+  if [ "${GLIDEPOST_WALLTIME_S}" -lt 600 ]; then
+    margin=$((GLIDEPOST_WALLTIME_S / 10 + 1)) vacate=$((GLIDEPOST_WALLTIME_S / 20 + 1))
+  fi
+  to_die=$((started + GLIDEPOST_WALLTIME_S - margin))
+  to_retire=$((started + GLIDEPOST_WALLTIME_S - GLIDEPOST_RETIRE_S))
+  [ "${to_retire}" -le "${to_die}" ] || to_retire=${to_die}
+}
+
+# The settings that depend on the pool and on the node; every trap that they avoid was met in a run that went wrong.
+config_of_pool() {
+  collectors=$(printf %s "${GLIDEPOST_COLLECTORS}" | tr -s ' ' ',')
+  # A node may have no name in DNS; but then HTCondor would not look up the collector's either.
+  no_dns=true
+  case ${GLIDEPOST_COLLECTORS} in *[A-Za-z]*) no_dns=false ;; *) ;; esac
+  cat <<CONF
+# Outgoing connections only: the pool reaches this startd through the collector's connection broker.
+COLLECTOR_HOST = ${collectors}
+CONDOR_HOST = ${collectors%%:*}
+CCB_ADDRESS = \$(COLLECTOR_HOST)
+# NAT boxes forget a connection that is silent for longer.
+CCB_HEARTBEAT_INTERVAL = 120
+USE_SHARED_PORT = false
+ENABLE_IPV6 = false
+NO_DNS = ${no_dns}
+NETWORK_HOSTNAME = ${host}
+DEFAULT_DOMAIN_NAME = glidein.invalid
+UID_DOMAIN = glidein.invalid
+FILESYSTEM_DOMAIN = glidein.invalid
+${GLIDEPOST_NETWORK_INTERFACE:+NETWORK_INTERFACE = ${GLIDEPOST_NETWORK_INTERFACE}}
+${GLIDEPOST_NETWORK_INTERFACE:+BIND_ALL_INTERFACES = false}
+
+SEC_DEFAULT_AUTHENTICATION = REQUIRED
+SEC_DEFAULT_ENCRYPTION = REQUIRED
+SEC_DEFAULT_INTEGRITY = REQUIRED
+SEC_DEFAULT_AUTHENTICATION_METHODS = IDTOKENS
+SEC_CLIENT_AUTHENTICATION_METHODS = IDTOKENS
+SEC_TOKEN_DIRECTORY = ${scratch}/tokens.d
+SEC_TOKEN_SYSTEM_DIRECTORY = ${scratch}/tokens.d
+SEC_ENABLE_MATCH_PASSWORD_AUTHENTICATION = true
+# On the collector's own host the daemons would offer it their family session, be refused, and lose the first update.
+# Without it they need a trust domain and a key of their own, or the startd cannot speak to its starters.
+SEC_USE_FAMILY_SESSION = false
+SEC_PASSWORD_DIRECTORY = ${scratch}/keys.d
+SEC_TOKEN_POOL_SIGNING_KEY_FILE = ${scratch}/keys.d/local
+TRUST_DOMAIN = ${glidein}
+ALLOW_READ = submit-side@matchsession
+ALLOW_WRITE = submit-side@matchsession
+ALLOW_DAEMON = submit-side@matchsession, condor@*
+ALLOW_ADMINISTRATOR =
+ALLOW_CLIENT = *
+CONF
+}
+
+config_of_slot() {
+  cat <<CONF
+# (with no MASTER_NAME a uid that has no passwd entry is an error)
+MASTER_NAME = ${glidein}@${host}
+STARTD_NAME = ${glidein}@${host}
+GLIDEPOST_Site = "${GLIDEPOST_SITE}"
+GLIDEPOST_Shape = "${GLIDEPOST_SHAPE}"
+GLIDEPOST_Pool = "${GLIDEPOST_POOL}"
+GLIDEPOST_Glidein = "${glidein}"
+GLIDEPOST_BatchJob = $(json "${batch_job}")
+GLIDEPOST_Start = ${started}
+GLIDEIN_Site = "${GLIDEPOST_GLIDEIN_SITE}"
+GLIDEIN_ToDie = ${to_die}
+GLIDEIN_ToRetire = ${to_retire}
+STARTD_ATTRS = GLIDEPOST_Site, GLIDEPOST_Shape, GLIDEPOST_Pool, GLIDEPOST_Glidein, GLIDEPOST_BatchJob, GLIDEPOST_Start, \\
+  GLIDEIN_Site, GLIDEIN_ToDie, GLIDEIN_ToRetire
+
+NUM_CPUS = ${GLIDEPOST_CPUS}
+MEMORY = ${GLIDEPOST_MEMORY_MIB}
+DISK = $((GLIDEPOST_DISK_MIB * 1024))
+NUM_SLOTS = 1
+NUM_SLOTS_TYPE_1 = 1
+SLOT_TYPE_1 = 100%
+SLOT_TYPE_1_PARTITIONABLE = true
+START = (${GLIDEPOST_START:-true}) && (time() < GLIDEIN_ToRetire)
+SUSPEND = false
+CONTINUE = true
+PREEMPT = false
+KILL = false
+RANK = 0
+CONF
+  [ "${GLIDEPOST_GPUS}" = 0 ] || cat <<CONF
+MACHINE_RESOURCE_INVENTORY_GPUS = \$(LIBEXEC)/condor_gpu_discovery -properties ${GLIDEPOST_GPU_DISCOVERY:-}
+ENVIRONMENT_FOR_AssignedGPUs = GPU_DEVICE_ORDINAL=/(CUDA|OCL)//  CUDA_VISIBLE_DEVICES=/CUDA//
+ENVIRONMENT_VALUE_FOR_UnAssignedGPUs = 10000
+CONF
+}
+
+config_of_end() {
+  cat <<CONF
+# Both kinds of shutdown are looked at only when an ad is updated, by default every five minutes.
+UPDATE_INTERVAL = ${GLIDEPOST_UPDATE_S}
+MASTER_UPDATE_INTERVAL = ${GLIDEPOST_UPDATE_S}
+STARTD_NOCLAIM_SHUTDOWN = ${GLIDEPOST_IDLE_S}
+# The master's, not the startd's: else the master would stay and hold the batch slot.
+MASTER.DAEMON_SHUTDOWN = (time() >= ${to_retire}) || (STARTD_StartTime =?= 0 && time() - DaemonStartTime > 60)
+SHUTDOWN_GRACEFUL_TIMEOUT = $((GLIDEPOST_RETIRE_S + 60))
+SHUTDOWN_FAST_TIMEOUT = $((KILL_AFTER_S - 1))
+MAXJOBRETIREMENTTIME = ifThenElse(JobStart isnt undefined, GLIDEIN_ToDie - JobStart, 0)
+# (the default of 600 would be taken off the retirement time)
+MACHINEMAXVACATETIME = ${vacate}
+CONF
+}
+
+write_config() {
+  plan_end
+  {
+    cat <<CONF
+RELEASE_DIR = ${scratch}/glidein
+SBIN = \$(RELEASE_DIR)/sbin
+BIN = \$(RELEASE_DIR)/bin
+LIB = \$(RELEASE_DIR)/lib
+LIBEXEC = \$(RELEASE_DIR)/libexec
+LOCAL_DIR = ${scratch}
+LOG = ${scratch}/log
+EXECUTE = ${scratch}/execute
+LOCK = ${scratch}/lock
+RUN = ${scratch}/run
+LOCAL_CONFIG_DIR =
+LOCAL_CONFIG_FILE =
+REQUIRE_LOCAL_CONFIG_FILE = false
+USER_CONFIG_FILE =
+DAEMON_LIST = MASTER, STARTD
+FILETRANSFER_PLUGINS = \$(LIBEXEC)/curl_plugin
+CREATE_CORE_FILES = false
+RunBenchmarks = false
+# (with a value the startd would run the node's java and docker to see what they are)
+JAVA =
+DOCKER =
+# (a newer startd in an older pool never matches without this)
+CATALOG_SPACE = 0
+CONF
+    config_of_pool
+    config_of_slot
+    config_of_end
+  } >condor_config || finish no-scratch "cannot write ${scratch}/condor_config"
+}
+
+# Runs HTCondor until it ends; sets `condor_exit`. Nothing of the batch job's environment goes with it but this list.
+run_condor() {
+  set -- "CONDOR_CONFIG=${scratch}/condor_config" "TMPDIR=${scratch}/tmp" PATH=/usr/local/bin:/usr/bin:/bin LANG=C
+  for variable in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY CUDA_VISIBLE_DEVICES; do
+    value_of "${variable}"
+    [ "${variable}" != CUDA_VISIBLE_DEVICES ] || [ "${GLIDEPOST_GPUS}" != 0 ] || value=''
+    [ -z "${value}" ] || set -- "$@" "${variable}=${value}"
+  done
+  say "starting HTCondor: ${GLIDEPOST_CPUS} cpus, ${GLIDEPOST_MEMORY_MIB} MiB, ${GLIDEPOST_GPUS} GPUs for ${GLIDEPOST_COLLECTORS}"
+  [ -z "${ended_by}" ] || finish killed "SIG${ended_by} before HTCondor was started"
+  # A shell starts a background command with these ignored, and user jobs would inherit that; an old env cannot undo it.
+  ! env --default-signal=INT,QUIT true 2>/dev/null || set -- --default-signal=INT,QUIT "$@"
+  env -i "$@" "${scratch}/glidein/sbin/condor_master" -f >log/console 2>&1 &
+  child=$!
+  phase=running
+  # A signal that came before `phase` was set has not reached HTCondor.
+  [ -z "${ended_by}" ] || on_signal "${ended_by}"
+  # HTCondor watches the time by itself; this is for an HTCondor that hangs.
+  [ "${phase}" != running ] || set_alarm "$((to_die - $(date +%s) + 1))"
+  wait_child
+  condor_exit=${child_status}
+}
+
+in_log() { grep -qs -e "$1" log/StartLog log/StartLog.old; }
+
+conclude() {
+  user_jobs=$(cat log/StartLog.old log/StartLog 2>/dev/null | grep -c 'Got activate_claim request')
+  ran="${user_jobs} user jobs started"
+  case ${ended_by} in
+    '') ;;
+    ALRM) finish deadline "HTCondor had not left ${margin} s before the end of the walltime; ${ran}" ;;
+    *) finish killed "SIG${ended_by}; ${ran}" ;;
+  esac
+  case ${condor_exit} in
+    0 | 99) ;; # 99: DAEMON_SHUTDOWN became true
+    *) finish startd-failed "condor_master ended with ${condor_exit}; ${ran}" ;;
+  esac
+  if ! in_log 'CCBListener: registered with CCB server'; then
+    # (the first 18 characters are the time)
+    reason=$(grep -s -e 'ERROR: ' -e "Can't resolve" log/StartLog | tail -n 1 | cut -c 19-300)
+    finish never-joined "no collector of ${GLIDEPOST_COLLECTORS} took this glidein in: ${reason:-no error in StartLog}"
+  fi
+  if in_log 'No resources have been claimed for'; then
+    [ "${user_jobs}" != 0 ] || finish never-claimed "in the pool, and no user job came for ${GLIDEPOST_IDLE_S} s"
+    finish idle-shutdown "nothing to do for ${GLIDEPOST_IDLE_S} s; ${ran}"
+  fi
+  [ "$(date +%s)" -lt "${to_retire}" ] || finish deadline "the walltime ends; ${ran}"
+  [ "${condor_exit}" != 0 ] || finish killed "HTCondor was told by the pool to end; ${ran}"
+  finish startd-failed "condor_master gave up its startd; ${ran}"
+}
+

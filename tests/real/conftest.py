@@ -1,0 +1,119 @@
+"""Real daemons, started once for all tests of this folder, each run in a folder of its own.
+
+A part that cannot be started is a failure, with its reason, here as in CI. Who has no use for them sets
+GLIDEPOST_SKIP_REAL=1, which CI does not listen to.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from glidepost.infra.demo.testbed import (
+    Account,
+    Condor,
+    Pool,
+    Slurm,
+    Store,
+    end_daemons,
+    get_condor,
+    get_slurm,
+    make_passable,
+    workfolder,
+)
+
+HERE = Path(__file__).parent
+IS_SKIPPED = os.environ.get("GLIDEPOST_SKIP_REAL") == "1" and "CI" not in os.environ
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.real)
+            if IS_SKIPPED:
+                item.add_marker(pytest.mark.skip(reason="GLIDEPOST_SKIP_REAL=1"))
+
+
+@pytest.fixture(scope="session")
+def account() -> Account:
+    """Who daemons, glideins and user jobs run as."""
+    return Account.current()
+
+
+@pytest.fixture(scope="session")
+def work(account: Account) -> Path:
+    """The work folder, with its caches."""
+    return workfolder(account)
+
+
+@pytest.fixture(scope="session")
+def session_folder(work: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A folder of this test run; what earlier runs left, being killed, is ended and removed."""
+    tests = make_passable(work / "tests")
+    for leftover in tests.iterdir():
+        with (leftover / "lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # another run, at this moment
+                continue
+            for folder in leftover.iterdir():
+                end_daemons(folder)
+            shutil.rmtree(leftover)
+    folder = make_passable(tests / str(os.getpid()))
+    with (folder / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+        if not request.session.testsfailed:  # else its logs are worth reading
+            shutil.rmtree(folder)
+
+
+@pytest.fixture
+def account_folder(account: Account, session_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """An empty folder that the account owns, as pytest's own are not to be entered by others than the caller."""
+    folder = account.make_folder(session_folder / request.node.name[:30].translate({ord(c): "-" for c in "[]/ "}))
+    yield folder
+    end_daemons(folder)
+
+
+@pytest.fixture(scope="session")
+def condor(work: Path) -> Condor:
+    """The installed HTCondor, or the unpacked one."""
+    return get_condor(work)
+
+
+@pytest.fixture(scope="session")
+def pool(account: Account, condor: Condor, session_folder: Path) -> Iterator[Pool]:
+    """A pool without execution point."""
+    pool = Pool(account, condor, session_folder / "pool")
+    try:
+        pool.start()
+        yield pool
+    finally:
+        pool.stop()
+
+
+@pytest.fixture(scope="session")
+def store(account: Account, session_folder: Path) -> Iterator[Store]:
+    """An S3 server with the bucket and its policy."""
+    store = Store(account, session_folder / "store")
+    try:
+        store.start()
+        yield store
+    finally:
+        store.stop()
+
+
+@pytest.fixture(scope="session")
+def slurm(account: Account, work: Path, session_folder: Path) -> Iterator[Slurm]:
+    """A Slurm of two nodes."""
+    slurm = Slurm(account, get_slurm(work), session_folder / "slurm")
+    try:
+        slurm.start()
+        yield slurm
+    finally:
+        slurm.stop()
