@@ -5,10 +5,10 @@ PYTHON := .venv/bin/python
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test lint lint-python lint-types lint-imports lint-shell bench clean venv-dev
+.PHONY: help demo demo-stop test test-pythons lint lint-python lint-types lint-imports lint-shell bench clean venv-dev
 
 help: ## say what each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: ## a real pool, two sites, twelve user jobs, from nothing
 	@infra/demo/venv.sh publisher,infra,demo
@@ -19,6 +19,9 @@ demo-stop: ## end everything that the demo has started
 
 test: venv-dev ## all tests, with real daemons (GLIDEPOST_SKIP_REAL=1: without); ARGS="-k word" chooses
 	@$(PYTHON) -m pytest $(ARGS)
+
+test-pythons: venv-dev ## the unit tests on the oldest and the newest Python here
+	@tests/pythons.sh
 
 lint: lint-python lint-types lint-imports lint-shell ## style, types, who imports whom, shell
 

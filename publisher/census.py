@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import re
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Optional
+from typing import Final, Optional
 
 from glidepost.schema.demand import Group, ScheddView, ShapeView, Unevaluated
 from glidepost.schema.resources import Request
+
+# What one user job or one startd says must not make the whole document break its schema (schema/demand-1.schema.json).
+MAX_CPUS: Final = 100_000
+MAX_NUMBER: Final = 1_000_000_000
+MAX_GROUPS: Final = 2000  # a document of some megabytes; more groups than this are all different for no good reason
+MAX_PROBLEMS: Final = 500
+_SHAPE_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 
 
 @dataclass(frozen=True)
@@ -80,27 +88,32 @@ def group(rows: Iterable[Row]) -> tuple[tuple[Group, ...], tuple[Unevaluated, ..
     """Returns the rows folded into groups of equal needs, the largest first, and those that have no evaluated needs.
 
     Rows of different owners and submission times fall into one group; different Requirements or accounting groups do
-    not, though the Requirements' text itself stays here.
+    not, though the Requirements' text itself stays here. No user job is dropped: beyond `MAX_GROUPS` groups, and beyond
+    `MAX_PROBLEMS` problems, the smallest are counted together.
     """
     folded: dict[tuple[object, ...], list[Row]] = {}
     problems: dict[tuple[str, str], int] = {}
     for row in rows:
         request = _request(row)
         if request is None:
-            problem = row.problem or Problem("Request", "is negative or zero")
-            key = (problem.attribute, _short(problem.expression) or "")
+            problem = row.problem or Problem("Request", "is negative, zero or absurdly large")
+            key = (_short(problem.attribute) or "", _short(problem.expression) or "")
             problems[key] = problems.get(key, 0) + row.idle_jobs
         else:
             folded.setdefault((request, row.accounting_group, row.max_runtime_s, row.requirements), []).append(row)
-    groups = [_folded(members) for members in folded.values()]
-    unevaluated = [Unevaluated(count, attribute, problem) for (attribute, problem), count in sorted(problems.items())]
-    return tuple(sorted(groups, key=lambda item: (-item.idle_jobs, item.id))), tuple(unevaluated)
+    groups = sorted(map(_folded, folded.values()), key=lambda item: (-item.idle_jobs, item.id))
+    if groups[MAX_GROUPS:]:
+        key = ("Requirements", f"more than {MAX_GROUPS} groups")
+        problems[key] = problems.get(key, 0) + sum(item.idle_jobs for item in groups[MAX_GROUPS:])
+    return tuple(groups[:MAX_GROUPS]), _unevaluated(problems)
 
 
-def pool_view(slots: Iterable[Slot]) -> dict[str, dict[str, ShapeView]]:
-    """Returns what the collector sees of each shape of each site."""
+def pool_view(slots: Iterable[Slot], sites: Container[str]) -> dict[str, dict[str, ShapeView]]:
+    """Returns what the collector sees of each shape of each of these sites; what others advertise is not repeated."""
     view: dict[str, dict[str, ShapeView]] = {}
     for slot in slots:
+        if slot.site not in sites or not re.fullmatch(_SHAPE_NAME, slot.shape):
+            continue
         shapes = view.setdefault(slot.site, {})
         seen = shapes.get(slot.shape, ShapeView(0, 0, 0, 0, 0))
         shapes[slot.shape] = ShapeView(
@@ -116,9 +129,19 @@ def pool_view(slots: Iterable[Slot]) -> dict[str, dict[str, ShapeView]]:
 def _request(row: Row) -> Optional[Request]:
     if row.problem or row.memory_mib is None or row.disk_kib is None or row.gpus is None or not row.cpus:
         return None
-    if min(row.cpus, row.memory_mib, row.disk_kib, row.gpus) < 0:
+    request = Request(row.cpus, row.memory_mib, -(-row.disk_kib // 1024), row.gpus)
+    numbers = (request.cpus, request.memory_mib, request.disk_mib, request.gpus, row.max_runtime_s or 0)
+    if min(numbers) < 0 or max(numbers) > MAX_NUMBER or request.cpus > MAX_CPUS:
         return None
-    return Request(row.cpus, row.memory_mib, -(-row.disk_kib // 1024), row.gpus)
+    return request
+
+
+def _unevaluated(problems: Mapping[tuple[str, str], int]) -> tuple[Unevaluated, ...]:
+    by_size = sorted(problems.items(), key=lambda item: (-item[1], item[0]))
+    kept, rest = dict(by_size[:MAX_PROBLEMS]), by_size[MAX_PROBLEMS:]
+    if rest:
+        kept["(others)", f"{len(rest)} more expressions without a value"] = sum(count for _, count in rest)
+    return tuple(Unevaluated(count, attribute, problem) for (attribute, problem), count in sorted(kept.items()))
 
 
 def _folded(rows: list[Row]) -> Group:
@@ -133,10 +156,10 @@ def _folded(rows: list[Row]) -> Group:
         idle_since=datetime.fromtimestamp(min(row.idle_since for row in rows), timezone.utc),
         owner_count=len({row.owner for row in rows}),
         request=request,
-        accounting_group=first.accounting_group,
+        accounting_group=_short(first.accounting_group, 200),
         max_runtime_s=first.max_runtime_s or None,
     )
 
 
-def _short(text: Optional[str]) -> Optional[str]:
-    return text if text is None or len(text) <= 300 else text[:299] + "…"
+def _short(text: Optional[str], length: int = 300) -> Optional[str]:
+    return text if text is None or len(text) <= length else text[: length - 1] + "…"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -61,12 +63,13 @@ def run(ctx: click.Context, *, config: Path, aggregate: bool, dry_run: bool, as_
     else:
         _print(published.demand, now)
         click.echo(_summary(published, dry_run=dry_run))
+    for failure in published.failures:
+        click.echo(f"error: {failure.what}\nhint:  {failure.hint}", err=True)
     if aggregate and not dry_run:
         # The aggregator lives in infra, which the publisher does not import: the command line is where they meet.
         infra = ctx.find_root().command.get_command(ctx, "infra")  # type: ignore[attr-defined]
-        ctx.invoke(infra.get_command(ctx, "aggregate"), config=config, as_json=False)
-    for failure in published.failures:
-        click.echo(f"error: {failure.what}\nhint:  {failure.hint}", err=True)
+        with redirect_stdout(sys.stderr if as_json else sys.stdout):  # the answer is one JSON document
+            ctx.invoke(infra.get_command(ctx, "aggregate"), config=config, as_json=False)
     return 1 if published.failures else 0
 
 
@@ -130,8 +133,7 @@ def _print(demand: Demand, now: datetime) -> None:
         console.print(table)
     for schedd in demand.schedds:
         if schedd.error:
-            console.print(f"schedd {schedd.name}: {schedd.error}", style="red")
+            console.print(f"schedd {schedd.name}: {schedd.error}", style="red", markup=False)
     for entry in demand.unevaluated:
-        console.print(
-            f"{entry.idle_jobs} idle user jobs not counted: {entry.attribute} = {entry.problem}", style="yellow"
-        )
+        text = f"{entry.idle_jobs} idle user jobs not counted: {entry.attribute} = {entry.problem}"
+        console.print(text, style="yellow", markup=False)

@@ -16,7 +16,7 @@ from glidepost.schema.heartbeat import Heartbeat
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.publisher_config import PublisherConfig, load_sites
 from glidepost.schema.resources import Resources
-from glidepost.schema.signing import sign
+from glidepost.schema.signing import sign, verify
 
 from . import census, mailboxes, release, shares
 from .store import S3Store
@@ -59,7 +59,8 @@ def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: dateti
     sites = load_sites(Path(config.demand.sites))
     answer = pool.ask()
     _refuse_silence(answer)
-    previous = _previous(store)
+    stored = current(store)
+    previous = _previous(stored)
     demand = replace(
         _demand(config, answer, _offers(store, sites), now),
         sequence=_next_sequence(config, previous),
@@ -68,7 +69,7 @@ def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: dateti
     if dry_run:
         return Published(demand, written=False, mailboxes=(), failures=())
     renewed, failures = mailboxes.renew(store, sites, tokens=pool, key=key, now=now)
-    written = _is_due(demand, previous, now)
+    written = not _is_signed(stored, key) or _is_due(demand, previous, now)
     if written:
         # The number is spent before it is used: a run that dies here leaves a gap, never the same number twice.
         write_atomic(_sequence_file(config), f"{demand.sequence}\n".encode())
@@ -79,30 +80,47 @@ def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: dateti
 
 
 def current(store: S3Store) -> Optional[dict[str, Any]]:
-    """Returns the demand document in the store as it is, signatures included; None when there is none."""
+    """Returns the demand document in the store as it is, signatures included; None when there is none.
+
+    Raises:
+        StoreError: when the store cannot be read, or holds something else under this key.
+    """
     body = store.get(DEMAND_KEY)
-    return None if body is None else parse_object(body, what=DEMAND_KEY)
-
-
-def _previous(store: S3Store) -> Optional[Demand]:
-    data = current(store)
-    if data is None:
-        return None
     try:
-        return Demand.from_json(data)
+        return None if body is None else parse_object(body, what=DEMAND_KEY)
     except UntrustedDocument as error:
-        raise StoreError(
-            f"{DEMAND_KEY} in the store is not a demand document: {error.what}",
-            hint="who wrote it? Move the object away only if it is not yours: sites need a growing sequence",
-        ) from error
+        raise _not_a_demand(error) from error
+
+
+def _previous(stored: Optional[dict[str, Any]]) -> Optional[Demand]:
+    try:
+        return None if stored is None else Demand.from_json(stored)
+    except UntrustedDocument as error:
+        raise _not_a_demand(error) from error
+
+
+def _not_a_demand(error: UntrustedDocument) -> StoreError:
+    return StoreError(
+        f"{DEMAND_KEY} in the store is not a demand document: {error.what}",
+        hint="who wrote it? Move the object away only if it is not yours: sites need a growing sequence",
+    )
+
+
+def _is_signed(stored: Optional[dict[str, Any]], key: SigningKey) -> bool:
+    """Returns whether sites can verify what is stored: after a change of keys it must not wait for half of its life."""
+    try:
+        verify(stored or {}, [key.public])
+    except UntrustedDocument:
+        return False
+    return True
 
 
 def _refuse_silence(answer: census.Answer) -> None:
     """A failed query must never become "no demand"."""
     if all(schedd.error for schedd in answer.schedds):
-        first = answer.schedds[0]
+        errors = [f"{schedd.name}: {schedd.error}" for schedd in answer.schedds] or ["the collector knows none"]
         raise PoolError(
-            f"no schedd answered ({first.name}: {first.error})",
+            f"no schedd answered ({errors[0][:300]})",
             hint="nothing was published; sites go on with the last demand until it expires",
         )
 
@@ -124,7 +142,7 @@ def _demand(
         schedds=census.schedd_views(answer),
         groups=shares.assign(groups, offers, overcommit=config.demand.overcommit),
         unevaluated=unevaluated,
-        pool_view=census.pool_view(answer.slots),
+        pool_view=census.pool_view(answer.slots, offers),
         glidein=GlideinRelease(config.glidein.channel, ()),
     )
 
@@ -178,4 +196,5 @@ def _is_due(demand: Demand, previous: Optional[Demand], now: datetime) -> bool:
         demand, sequence=previous.sequence, generated_at=previous.generated_at, expires_at=previous.expires_at
     )
     half = (previous.expires_at - previous.generated_at) / 2
-    return same != previous or now - previous.generated_at >= half
+    # One from the future was written by a clock that went wrong, and sites refuse it.
+    return same != previous or not timedelta(0) <= now - previous.generated_at < half

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from nacl.exceptions import CryptoError
+
 from glidepost.schema.errors import ConfigError
 from glidepost.schema.files import write_atomic
 from glidepost.schema.keys import PublicKey
 from glidepost.schema.publisher_config import load_sites
+from glidepost.schema.sealing import seal
 
 
 def enroll(line: str, path: Path) -> str:
@@ -25,9 +28,21 @@ def enroll(line: str, path: Path) -> str:
             f"not an enrolment line: {line[:100]!r}",
             hint="the site prints it: glidepost keys show SITE.key --site NAME",
         )
-    sites = {**load_sites(path), words[1]: PublicKey.parse(words[2])}
+    sites = {**load_sites(path), words[1]: _key(words[2])}
     text = "# Sites of this pool, written by `glidepost publisher enroll`.\n"
     for name, key in sorted(sites.items()):
         text += f'\n[{name}]\npublic_key = "{key}"\n'
     write_atomic(path, text.encode())
     return words[1]
+
+
+def _key(text: str) -> PublicKey:
+    key = PublicKey.parse(text)
+    try:
+        seal(b"", key)
+    except CryptoError as error:
+        raise ConfigError(
+            f"{text} is not a public key of a site, though it has the right length",
+            hint="was a letter lost on the way? The site prints it: glidepost keys show SITE.key --site NAME",
+        ) from error
+    return key

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final, Optional, Protocol
 
+from nacl.exceptions import CryptoError
+
 from glidepost.schema.document import encode, parse_object
-from glidepost.schema.errors import GlidepostError, UntrustedDocument
+from glidepost.schema.errors import ConfigError, GlidepostError, UntrustedDocument
 from glidepost.schema.keys import PublicKey, SigningKey
 from glidepost.schema.mailbox import Letter, Mailbox
-from glidepost.schema.signing import sign
+from glidepost.schema.signing import sign, verify
 
 from .store import S3Store
 
@@ -37,7 +39,7 @@ def key_of(site: str) -> str:
 def renew(
     store: S3Store, sites: Mapping[str, PublicKey], *, tokens: TokenMaker, key: SigningKey, now: datetime
 ) -> tuple[list[str], list[GlidepostError]]:
-    """Writes the mailboxes that are missing, old, or sealed for a key that the site no longer has.
+    """Writes the mailboxes that are missing, old, signed by another key, or sealed for a key the site no longer has.
 
     Returns:
         The sites whose mailbox was renewed, and what went wrong for the others: one failure leaves the rest alone.
@@ -45,7 +47,7 @@ def renew(
     renewed, failures = [], []
     for site, public in sites.items():
         try:
-            if _is_fresh(store.get(key_of(site)), public, now):
+            if _is_fresh(store.get(key_of(site)), site, public, signed_by=key.public, now=now):
                 continue
             letter = Letter(
                 site=site,
@@ -59,7 +61,7 @@ def renew(
                 ),
                 pool_token=tokens.token(site),
             )
-            body = encode(sign(Mailbox.pack(letter, public).to_json(), key))
+            body = encode(sign(_packed(letter, public).to_json(), key))
             store.put(key_of(site), body, content_type="application/json", cache_seconds=60)
             renewed.append(site)
             LOG.info("mailbox renewed site=%s", site)
@@ -68,11 +70,25 @@ def renew(
     return renewed, failures
 
 
-def _is_fresh(body: Optional[bytes], public: PublicKey, now: datetime) -> bool:
+def _packed(letter: Letter, public: PublicKey) -> Mailbox:
+    try:
+        return Mailbox.pack(letter, public)
+    except CryptoError as error:
+        # Most texts of the right length are keys; about half of them are none for sealing.
+        raise ConfigError(
+            f"nothing can be sealed for the public key of site {letter.site}",
+            hint="a letter of it was lost: enrol the site again with what its `glidepost keys show --site` prints",
+        ) from error
+
+
+def _is_fresh(body: Optional[bytes], site: str, public: PublicKey, *, signed_by: PublicKey, now: datetime) -> bool:
     if body is None:
         return False
     try:
-        mailbox = Mailbox.from_json(parse_object(body, what="mailbox"))
+        data = parse_object(body, what="mailbox")
+        verify(data, [signed_by])
+        mailbox = Mailbox.from_json(data)
     except UntrustedDocument:
         return False
-    return mailbox.recipient == public.key_id and now - mailbox.issued_at < RENEW_AFTER
+    is_for_site = mailbox.site == site and mailbox.recipient == public.key_id
+    return is_for_site and timedelta(0) <= now - mailbox.issued_at < RENEW_AFTER

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -14,14 +17,16 @@ from glidepost.schema.publisher_config import PublisherConfig
 
 from .census import Answer
 
-_TOKEN_AUTHORIZATIONS = ("READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER")
+CENSUS_COMMAND: Final = (sys.executable, "-m", "glidepost.publisher.schedd")
+_TOKEN_AUTHORIZATIONS: Final = ("READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER")
 
 
 class Pool:
-    """One HTCondor pool, seen from its access point."""
+    """One HTCondor pool, seen from its access point. `census_command` answers as schedd.py does."""
 
-    def __init__(self, config: PublisherConfig) -> None:
+    def __init__(self, config: PublisherConfig, *, census_command: Sequence[str] = CENSUS_COMMAND) -> None:
         self._config = config
+        self._census_command = tuple(census_command)
 
     def ask(self) -> Answer:
         """Returns what all schedds of the pool and its collector say now.
@@ -34,7 +39,7 @@ class Pool:
         hint = "is CONDOR_CONFIG right, and does condor_status -schedd answer here?"
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "glidepost.publisher.schedd"],
+                self._census_command,
                 input=request,
                 capture_output=True,
                 env=self._environment(),
@@ -73,14 +78,14 @@ class Pool:
             done = subprocess.run(
                 command, capture_output=True, env=self._environment(), timeout=30, check=False, stdin=subprocess.DEVNULL
             )
-        except FileNotFoundError as error:
+        except OSError as error:
             raise ConfigError(
-                f"{tool} is not installed", hint="set [pool] condor_bin to HTCondor's bin folder"
+                f"{tool} cannot be run: {error.strerror}", hint="set [pool] condor_bin to HTCondor's bin folder"
             ) from error
         except subprocess.TimeoutExpired as error:
             raise PoolError(f"{tool}: no answer within 30 s", hint="try it by hand") from error
-        token = done.stdout.decode().strip()
-        if done.returncode or token.count(".") != 2:
+        token = done.stdout.decode(errors="replace").strip()
+        if done.returncode or not re.fullmatch(r"[\w-]+(\.[\w-]+){2}", token, re.ASCII):
             raise PoolError(
                 f"{' '.join(command)}: {_last_line(done.stderr)}",
                 hint=f"it must be run by a user who can read the pool's signing key {pool.token_key}",

@@ -11,6 +11,7 @@ Request: ``{"collector": "host:port" or null, "min_idle_s": seconds}``. Answer: 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import Any, Final, Optional
 
@@ -37,6 +38,7 @@ _PROJECTION: Final = [
     "RequireGPUs",
     *_REQUESTS,
 ]
+_FAR: Final = 1 << 53  # beyond what any document holds; census.py refuses it
 _IDLE_VANILLA: Final = "JobStatus == 1 && JobUniverse == 5"
 _SLOT: Final = [
     "Name",
@@ -73,27 +75,50 @@ def _row(ad: classad2.ClassAd) -> dict[str, Any]:
     row: dict[str, Any] = {
         "idle_jobs": ad["JobCount"],
         "idle_since": ad["QDate"],
-        "owner": ad["Owner"],
-        "accounting_group": ad.get("AcctGroup"),
-        "requirements": f"{ad.get('Requirements')} // {ad.get('RequireGPUs')}",
+        "owner": _text(ad, "Owner") or "",
+        "accounting_group": _text(ad, "AcctGroup"),
+        "requirements": f"{_expression(ad, 'Requirements')} // {_expression(ad, 'RequireGPUs')}",
         "problem": None,
     }
     for attribute, (name, default) in _REQUESTS.items():
         value = _number(ad, attribute, default)
         if value is None:
-            row["problem"] = {"attribute": attribute, "expression": str(ad.get(attribute))}
+            row["problem"] = {"attribute": attribute, "expression": _expression(ad, attribute)}
         row[name] = value
     return row
 
 
 def _number(ad: classad2.ClassAd, attribute: str, default: Optional[int]) -> Optional[int]:
     """Returns an attribute as an integer, or None when its expression has no value."""
-    if attribute not in ad:
-        return default
-    value = ad.eval(attribute)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    value = _value(ad, attribute, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
-    return int(-(-value // 1))  # a fraction of a MiB is asked for as a whole one
+    return max(-_FAR, min(math.ceil(value), _FAR))  # a fraction of a MiB is asked for as a whole one
+
+
+def _text(ad: classad2.ClassAd, attribute: str) -> Optional[str]:
+    """Returns an attribute as text, or None: one user job's `+AcctGroup = undefined` must not end the census."""
+    value = _value(ad, attribute)
+    return value if isinstance(value, str) else None
+
+
+def _value(ad: classad2.ClassAd, attribute: str, default: Optional[int] = None) -> object:
+    """Returns what an expression gives, `default` when there is none, None when it has no value."""
+    try:
+        value = ad.eval(attribute)
+    except KeyError:
+        return default
+    except UnicodeDecodeError:  # a string of other bytes than UTF-8
+        return None
+    return None if isinstance(value, classad2.Value) else value  # undefined and error are the integers 2 and 1
+
+
+def _expression(ad: classad2.ClassAd, attribute: str) -> str:
+    """Returns an attribute as it was written, "None" when it is not there."""
+    try:
+        return str(ad.lookup(attribute))
+    except KeyError:
+        return "None"
 
 
 def _slots(collector: htcondor2.Collector) -> list[dict[str, Any]]:
@@ -101,12 +126,12 @@ def _slots(collector: htcondor2.Collector) -> list[dict[str, Any]]:
     ads = collector.query(htcondor2.AdType.Startd, "GLIDEPOST_Site isnt undefined", _SLOT)
     return [
         {
-            "site": str(ad["GLIDEPOST_Site"]),
-            "shape": str(ad.get("GLIDEPOST_Shape", "")),
-            "cpus": int(ad.get("TotalSlotCpus", 0)),
-            "cpus_free": int(ad.get("Cpus", 0)),
-            "gpus": int(ad.get("TotalSlotGPUs", 0)),
-            "gpus_free": int(ad.get("GPUs", 0)),
+            "site": _text(ad, "GLIDEPOST_Site") or "",
+            "shape": _text(ad, "GLIDEPOST_Shape") or "",
+            "cpus": _number(ad, "TotalSlotCpus", 0) or 0,
+            "cpus_free": _number(ad, "Cpus", 0) or 0,
+            "gpus": _number(ad, "TotalSlotGPUs", 0) or 0,
+            "gpus_free": _number(ad, "GPUs", 0) or 0,
         }
         for ad in ads
         if ad.get("SlotType", "Partitionable") == "Partitionable"

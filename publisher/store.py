@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional, TypeVar
 
 import boto3
 import botocore.config
+import botocore.credentials
 import botocore.exceptions
-import botocore.session
 
 from glidepost.schema.errors import ConfigError, StoreError
 from glidepost.schema.mailbox import Form
@@ -19,6 +20,25 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 T = TypeVar("T")
+
+
+def _session(credentials: Optional[str]) -> boto3.Session:
+    """Returns a session with the keys in the file, which AWS_* variables must not override; else with boto3's own."""
+    if not credentials:
+        return boto3.Session()
+    path = Path(credentials)
+    if not path.is_file():
+        raise ConfigError(f"[store] credentials: {path} is missing", hint="it is an AWS shared-credentials file")
+    if path.stat().st_mode & 0o077:
+        raise ConfigError(f"[store] credentials: {path} can be read by others", hint=f"chmod 600 {path}")
+    profile = os.environ.get("AWS_PROFILE", "default")
+    keys = botocore.credentials.SharedCredentialProvider(str(path), profile).load()
+    if keys is None:
+        raise ConfigError(
+            f"[store] credentials: {path} has no keys of profile {profile}",
+            hint="it needs aws_access_key_id and aws_secret_access_key; AWS_PROFILE chooses another profile",
+        )
+    return boto3.Session(keys.access_key, keys.secret_key, keys.token)
 
 
 class S3Store:
@@ -36,28 +56,23 @@ class S3Store:
         Raises:
             ConfigError: when the credentials file is missing or can be read by others.
         """
-        session = botocore.session.Session()
-        if settings.credentials:
-            path = Path(settings.credentials)
-            if not path.is_file():
-                raise ConfigError(
-                    f"[store] credentials: {path} is missing", hint="it is an AWS shared-credentials file"
-                )
-            if path.stat().st_mode & 0o077:
-                raise ConfigError(f"[store] credentials: {path} can be read by others", hint=f"chmod 600 {path}")
-            session.set_config_variable("credentials_file", str(path))
-        client = boto3.Session(botocore_session=session).client(
-            "s3",
-            region_name=settings.region,
-            endpoint_url=settings.endpoint,
-            config=botocore.config.Config(
-                signature_version="s3v4",
-                s3={"addressing_style": "path" if settings.endpoint else "auto"},
-                connect_timeout=10,
-                read_timeout=30,
-                retries={"mode": "standard", "max_attempts": 3},
-            ),
-        )
+        try:
+            client = _session(settings.credentials).client(
+                "s3",
+                region_name=settings.region,
+                endpoint_url=settings.endpoint,
+                config=botocore.config.Config(
+                    signature_version="s3v4",
+                    s3={"addressing_style": "path" if settings.endpoint else "auto"},
+                    connect_timeout=10,
+                    read_timeout=30,
+                    retries={"mode": "standard", "max_attempts": 3},
+                ),
+            )
+        except (botocore.exceptions.BotoCoreError, ValueError) as error:  # no such profile, no endpoint, no INI file
+            raise ConfigError(
+                f"[store]: {error}", hint="look at endpoint, region, credentials and AWS_PROFILE"
+            ) from error
         return cls(client, settings.bucket, settings.prefix)
 
     def get(self, key: str) -> Optional[bytes]:

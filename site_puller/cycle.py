@@ -13,7 +13,7 @@ import requests
 
 from glidepost.backends import registry
 from glidepost.backends.base import BatchJob, GlideinRequest, JobState
-from glidepost.schema.errors import BatchError, GlidepostError, StoreError
+from glidepost.schema.errors import BatchError, GlidepostError
 from glidepost.schema.files import make_folder, write_atomic
 from glidepost.schema.heartbeat import Counts, Heartbeat, ShapeReport
 from glidepost.schema.keys import SigningKey
@@ -224,7 +224,7 @@ class Cycle:
         form = prepared.letter.heartbeat_form
         try:
             heartbeat.send(report, form, config.state, timeout_s=config.timeout_s, session=self._session)
-        except StoreError as error:
+        except GlidepostError as error:
             return (error,)
         outcomes.remove(files)
         return ()

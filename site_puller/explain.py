@@ -57,7 +57,7 @@ def plan_table(plans: Iterable[ShapePlan], *, title: str, done: bool) -> Table:
 def sentence(line: ShapePlan) -> str:
     """Returns why a shape got what it got, in words."""
     submitted = f"{line.submit} submitted of {line.wanted} wanted" if line.wanted else "none wanted"
-    return f"{line.name}: {submitted}, because of {line.reason}: {REASONS[line.reason]} ({line.detail})"
+    return f"{line.name}: {submitted}, because of {line.reason}: {REASONS.get(line.reason, '?')} ({line.detail})"
 
 
 def group_table(config: PullerConfig, demand: Demand) -> Table:

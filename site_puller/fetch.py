@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Optional
+from typing import Any, Final, Optional
 
 import requests
 
@@ -71,6 +71,10 @@ class Reader:
         self._keep(key, body, tag)
         return Fetched(body, is_new=True, clock_skew_s=skew)
 
+    def forget(self, key: str) -> None:
+        """Makes the next `get` fetch the object whole: a kept copy that is no good must not be confirmed by a 304."""
+        self._file(key).with_suffix(".etag").unlink(missing_ok=True)
+
     def _kept(self, key: str) -> tuple[Optional[bytes], str]:
         file = self._file(key)
         try:
@@ -98,13 +102,16 @@ def _read(response: requests.Response, url: str) -> bytes:
             raise StoreError(
                 f"GET {url}: more than {MAX_DOCUMENT_BYTES} bytes", hint="this is not Glidepost's document"
             )
+    length = response.headers.get("Content-Length", "")
+    if length.isdigit() and response.raw.tell() < int(length):  # urllib3 before 2.0 does not look
+        raise StoreError(f"GET {url}: cut after {len(body)} of {length} bytes", hint="the next cycle tries again")
     return bytes(body)
 
 
 def _skew(date: Optional[str], now: datetime) -> Optional[int]:
     try:
         said = email.utils.parsedate_to_datetime(date) if date else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
     return None if said is None or said.tzinfo is None else int((said - now).total_seconds())
 
@@ -135,13 +142,21 @@ def demand(config: PullerConfig, reader: Reader, *, now: datetime) -> KnownDeman
             f"this host's clock and the store's differ by {fetched.clock_skew_s} s",
             hint="set the clock (chronyc makestep)",
         )
-    data = parse_object(fetched.body, what="demand")
-    verify(data, [config.public_key])
-    known = Demand.from_json(data)
+    known = Demand.from_json(_verified(config, reader, "v1/demand.json", fetched))
     _refuse_other_pool(config, known)
     _refuse_old(known, config.state / "demand.sequence", now)
     age_s = int((now - known.generated_at).total_seconds())
     return KnownDemand(known, age_s, fetched.clock_skew_s)
+
+
+def _verified(config: PullerConfig, reader: Reader, key: str, fetched: Fetched) -> dict[str, Any]:
+    try:
+        data = parse_object(fetched.body, what=key)
+        verify(data, [config.public_key])
+    except UntrustedDocument:
+        reader.forget(key)
+        raise
+    return data
 
 
 def _refuse_other_pool(config: PullerConfig, known: Demand) -> None:
@@ -201,16 +216,15 @@ def letter(config: PullerConfig, reader: Reader, key: SigningKey, *, now: dateti
         StoreError: when there is no mailbox for this site.
         UntrustedDocument: when it is forged, expired, or not for this site.
     """
-    fetched = reader.get(f"v1/sites/{config.site}.json", now=now)
+    mailbox = f"v1/sites/{config.site}.json"
+    fetched = reader.get(mailbox, now=now)
     if fetched is None:
         raise StoreError(
-            f"{config.url}/v1/sites/{config.site}.json: not there",
+            f"{config.url}/{mailbox}: not there",
             hint="is this site enrolled? send the pool's admin the line of: "
             f"glidepost keys show {config.key} --site {config.site}",
         )
-    data = parse_object(fetched.body, what="mailbox")
-    verify(data, [config.public_key])
-    opened = Mailbox.from_json(data).open(key, site=config.site)
+    opened = Mailbox.from_json(_verified(config, reader, mailbox, fetched)).open(key, site=config.site)
     if now >= opened.expires_at:
         raise UntrustedDocument(
             f"the mailbox expired at {opened.expires_at:%Y-%m-%d %H:%M}Z", hint="the pool's publisher does not run"

@@ -69,6 +69,7 @@ def send(heartbeat: Heartbeat, form: Form, state: Path, *, timeout_s: int, sessi
     except requests.RequestException as error:
         # The exception's text may hold the form's fields, which are a credential.
         raise StoreError(f"heartbeat: POST {form.url}: {type(error).__name__}", hint=hint) from error
-    if response.status_code not in (200, 201, 204):
+    # A portal's redirection to its login page turns the POST into a GET, and that one succeeds.
+    if response.status_code not in (200, 201, 204) or response.request.method != "POST":
         raise StoreError(f"heartbeat: POST {form.url}: HTTP {response.status_code}", hint=hint)
     write_atomic(state / "heartbeat.json", body)

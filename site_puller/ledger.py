@@ -87,12 +87,12 @@ class Ledger:
             jobs: Per batch job name its listed members, each as (batch id, whether it runs).
             now: When the batch system was asked.
 
-        Entries without listed members are dropped when their time to be reported is over.
+        Entries without listed members are dropped when all members were listed before, or their time for it is over.
         """
         entries = {}
         for name, entry in self.entries.items():
             members = list(jobs.get(name, ()))
-            if not members and (entry.reported or now - entry.submitted_at > REPORT_GRACE):
+            if not members and (entry.reported >= entry.count or now - entry.submitted_at > REPORT_GRACE):
                 continue
             started = {member: entry.started.get(member, now) for member, is_running in members if is_running}
             entries[name] = replace(entry, reported=max(entry.reported, len(members)), started=started)

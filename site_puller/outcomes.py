@@ -1,10 +1,11 @@
-"""How glideins ended: one small JSON file each, left by bootstrap.sh, counted into the next heartbeat."""
+"""How glideins ended: one small JSON file each, left by its bootstrap script, counted into the next heartbeat."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -26,13 +27,16 @@ def collect(folder: Path) -> tuple[dict[str, int], list[Path]]:
 def remove(files: list[Path]) -> None:
     """Removes records that were reported."""
     for file in files:
-        file.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder, or gone; it is reported again at worst
+            file.unlink()
 
 
 def _code(file: Path) -> str:
     try:
+        if not file.is_file():  # to open a pipe would wait for ever
+            return "unreadable-record"
         with file.open("rb") as record:
             code = json.loads(record.read(_MAX_BYTES)).get("outcome")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return "unreadable-record"
     return code if isinstance(code, str) and re.fullmatch(r"[a-z][a-z:-]{0,63}", code) else "unreadable-record"

@@ -73,7 +73,7 @@ def plan(
         max_total: Glideins over all shapes.
     """
     waiting = _assigned(demand, site) if demand else []
-    room = math.inf if max_total is None else max_total - sum(holding.total for holding in holdings.values())
+    room = math.inf if max_total is None else max_total - sum(_occupied(item, holdings[item.name]) for item in shapes)
     lines = []
     for shape in shapes:
         holding = holdings[shape.name]
@@ -82,6 +82,11 @@ def plan(
         room -= line.submit
         lines.append(line)
     return tuple(lines)
+
+
+def _occupied(shape: Shape, holding: Holding) -> int:
+    """Returns the glideins there may be: of a batch system that could not be asked, as many as its limit allows."""
+    return holding.total if holding.counts else max(holding.total, shape.limits.max_total)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +19,19 @@ TIMEOUT_S: Final = 60
 _FOREIGN: Final = ("SBATCH_", "SLURM_", "SQUEUE_", "SCANCEL_", "PBS_", "SGE_", "LSB_")
 _KEPT: Final = frozenset({"SLURM_CONF", "SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"})
 
+# What a client says that gave up on a server, which may go on with the submission: sbatch's "Socket timed out".
+_UNCERTAIN: Final = re.compile(r"timed?[ -]?out|connection (reset|closed|lost)|broken pipe", re.IGNORECASE)
+_SSH_FAILED: Final = 255  # ssh(1): "or with 255 if an error occurred"
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 class LostAnswer(CommandFailed):
-    """A submission that timed out: the batch system may have accepted it."""
+    """A submission without a clear answer: the batch system may have accepted it."""
+
+
+class _Interrupted(CommandFailed):
+    """A command that may have done its work without our knowing."""
 
 
 class Queue:
@@ -66,10 +75,9 @@ class Queue:
         command = self.backend.submission(request)
         try:
             output = self._execute(command)
-        except CommandFailed as error:
-            if isinstance(error.__cause__, subprocess.TimeoutExpired):
-                raise LostAnswer(error.what, hint=error.hint) from error
-            raise
+        except _Interrupted as error:
+            hint = "the next cycles look for it in the queue by its name, and count it until then"
+            raise LostAnswer(error.what, hint=hint) from error
         try:
             return self.backend.parse_submission(output)
         except ValueError as error:
@@ -91,7 +99,7 @@ class Queue:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise CommandFailed(
+            raise _Interrupted(
                 f"{shown}: no answer within {self._timeout_s} s",
                 hint="the batch system is slow or down; nothing was lost",
             ) from error
@@ -100,11 +108,20 @@ class Queue:
                 f"{shown}: {error.strerror}", hint="is the batch system's client installed here, and in cron's PATH?"
             ) from error
         if done.returncode:
-            raise CommandFailed(f"{shown}: {_last_line(done.stderr)} (exit {done.returncode})", hint="run it by hand")
+            kind = _Interrupted if self._is_uncertain(done) else CommandFailed
+            raise kind(f"{shown}: {_last_line(done.stderr)} (exit {done.returncode})", hint="run it by hand")
         return done.stdout
 
+    def _is_uncertain(self, done: subprocess.CompletedProcess[str]) -> bool:
+        was_cut = done.returncode < 0 or (self._is_remote and done.returncode == _SSH_FAILED)
+        return was_cut or _UNCERTAIN.search(done.stderr) is not None
+
+    @property
+    def _is_remote(self) -> bool:
+        return bool(self._prefix) and PurePath(self._prefix[0]).name == "ssh"
+
     def _argv(self, command: Command) -> list[str]:
-        if self._prefix and PurePath(self._prefix[0]).name == "ssh":
+        if self._is_remote:
             # ssh hands one string to a shell at the other side
             return [*self._prefix, shlex.join(command.argv)]
         return [*self._prefix, *command.argv]

@@ -1,4 +1,4 @@
-"""The script that a batch job runs: one shell assignment for each fact about the glidein, then glidein/bootstrap.sh."""
+"""The script that a batch job runs: one shell assignment for each fact about the glidein, then glidein/bootstrap."""
 
 from __future__ import annotations
 
@@ -65,4 +65,5 @@ def _start(config: PullerConfig, shape: Shape) -> str:
 
 @lru_cache(maxsize=1)
 def _bootstrap() -> str:
-    return resources.files("glidepost.glidein").joinpath("bootstrap.sh").read_text(encoding="utf-8")
+    parts = resources.files("glidepost.glidein").joinpath("bootstrap").iterdir()
+    return "".join(part.read_text(encoding="utf-8") for part in sorted(parts, key=lambda part: part.name))

