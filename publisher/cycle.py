@@ -10,7 +10,7 @@ from typing import Any, Final, Optional, Protocol
 
 from glidepost.schema.demand import Demand, GlideinRelease
 from glidepost.schema.document import encode, parse_object
-from glidepost.schema.errors import GlidepostError, PoolError, StoreError, UntrustedDocument
+from glidepost.schema.errors import ConfigError, GlidepostError, PoolError, StoreError, UntrustedDocument
 from glidepost.schema.files import write_atomic
 from glidepost.schema.heartbeat import Heartbeat
 from glidepost.schema.keys import SigningKey
@@ -61,6 +61,7 @@ def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: dateti
     _refuse_silence(answer)
     stored = current(store)
     previous = _previous(stored)
+    _refuse_other_pool(config, previous)
     demand = replace(
         _demand(config, answer, _offers(store, sites), now),
         sequence=_next_sequence(config, previous),
@@ -97,6 +98,14 @@ def _previous(stored: Optional[dict[str, Any]]) -> Optional[Demand]:
         return None if stored is None else Demand.from_json(stored)
     except UntrustedDocument as error:
         raise _not_a_demand(error) from error
+
+
+def _refuse_other_pool(config: PublisherConfig, previous: Optional[Demand]) -> None:
+    if previous and previous.pool != config.pool.name:
+        raise ConfigError(
+            f"{DEMAND_KEY} in {config.store.bucket} is of pool {previous.pool}, not {config.pool.name}",
+            hint="give each pool a bucket or a [store] prefix of its own",
+        )
 
 
 def _not_a_demand(error: UntrustedDocument) -> StoreError:

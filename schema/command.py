@@ -66,13 +66,20 @@ def main() -> None:
     try:
         code = cli(standalone_mode=False)
     except GlidepostError as error:
-        stderr = Console(stderr=True, soft_wrap=True, highlight=False)
-        stderr.print(Text.assemble(("error: ", "bold red"), error.what))
-        stderr.print(Text.assemble(("hint:  ", "bold"), error.hint))
+        _complain(error.what, error.hint)
         sys.exit(error.exit_code)
+    except OSError as error:
+        _complain(str(error), "is the disk full, or may the folder not be written?")
+        sys.exit(GlidepostError.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(what: str, hint: str) -> None:
+    stderr = Console(stderr=True, soft_wrap=True, highlight=False)
+    stderr.print(Text.assemble(("error: ", "bold red"), what))
+    stderr.print(Text.assemble(("hint:  ", "bold"), hint))

@@ -50,7 +50,10 @@ def load(path: Path, kind: str) -> dict[str, Any]:
         ConfigError: naming the key that is unknown, missing, or of the wrong form.
     """
     tree = read_toml(path)
-    problem = jsonschema.exceptions.best_match(validator(kind).iter_errors(tree))
+    problems = list(validator(kind).iter_errors(tree))
+    # A misspelt key is also a missing one: the first says more.
+    unknown = [problem for problem in problems if problem.validator == "additionalProperties"]
+    problem = jsonschema.exceptions.best_match(unknown or problems)
     if problem is not None:
         raise _explained(path, problem)
     normal = normalise(tree)

@@ -27,7 +27,7 @@ def canonical(data: dict[str, Any]) -> bytes:
     """
     try:
         return rfc8785.dumps({key: value for key, value in data.items() if key != "signatures"})
-    except (rfc8785.CanonicalizationError, RecursionError) as error:
+    except (rfc8785.CanonicalizationError, ValueError, RecursionError) as error:  # ValueError: half a character
         raise UntrustedDocument(f"document has no canonical form: {error}", hint=_FORGED) from error
 
 

@@ -17,7 +17,11 @@ TIMEOUT_S: Final = 60
 
 # What a login shell or an outer batch job set for itself must not change what we submit.
 _FOREIGN: Final = ("SBATCH_", "SLURM_", "SQUEUE_", "SCANCEL_", "PBS_", "SGE_", "LSB_")
-_KEPT: Final = frozenset({"SLURM_CONF", "SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"})
+# What says where the batch system is, and who we are to it.
+_KEPT: Final = frozenset(
+    {"SLURM_CONF", "SLURM_JWT", "SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"}
+    | {"PBS_SERVER", "PBS_DEFAULT", "PBS_CONF_FILE"}
+)
 
 # What a client says that gave up on a server, which may go on with the submission: sbatch's "Socket timed out".
 _UNCERTAIN: Final = re.compile(r"timed?[ -]?out|connection (reset|closed|lost)|broken pipe", re.IGNORECASE)

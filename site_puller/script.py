@@ -65,5 +65,6 @@ def _start(config: PullerConfig, shape: Shape) -> str:
 
 @lru_cache(maxsize=1)
 def _bootstrap() -> str:
-    parts = resources.files("glidepost.glidein").joinpath("bootstrap").iterdir()
-    return "".join(part.read_text(encoding="utf-8") for part in sorted(parts, key=lambda part: part.name))
+    folder = resources.files("glidepost.glidein").joinpath("bootstrap")
+    parts = sorted((part for part in folder.iterdir() if part.name.endswith(".sh")), key=lambda part: part.name)
+    return "".join(part.read_text(encoding="utf-8") for part in parts)
