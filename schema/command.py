@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from .errors import GlidepostError
+from .errors import ConfigError, GlidepostError
 
 # A site has no boto3 and no HTCondor, and cron starts us every few minutes: import what is asked for, nothing else.
 GROUPS: Final = {
@@ -27,6 +27,8 @@ GROUPS: Final = {
     "keys": ("glidepost.schema.cli", "Make and show keys."),
     "demo": ("glidepost.infra.demo.cli", "Run all of Glidepost on this machine."),
 }
+
+EXTRAS: Final = {"publisher": "publisher", "infra": "publisher,infra", "demo": "publisher,infra,demo"}
 
 
 class LazyGroup(click.Group):
@@ -40,7 +42,15 @@ class LazyGroup(click.Group):
         """Returns the noun's click command, or None."""
         if cmd_name not in GROUPS:
             return None
-        command = importlib.import_module(GROUPS[cmd_name][0]).group
+        try:
+            command = importlib.import_module(GROUPS[cmd_name][0]).group
+        except ModuleNotFoundError as error:
+            if cmd_name not in EXTRAS or str(error.name).startswith("glidepost"):
+                raise
+            raise ConfigError(
+                f"glidepost {cmd_name} needs {error.name}, which is not installed",
+                hint=f"in a clone: pip install '.[{EXTRAS[cmd_name]}]'",
+            ) from error
         if not isinstance(command, click.Command):
             raise TypeError(f"{GROUPS[cmd_name][0]}.group is no click command")
         return command

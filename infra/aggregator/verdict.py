@@ -87,6 +87,8 @@ def _waiting(status: Status, idle_jobs: int) -> Verdict:
     fit = "fits" if stuck == 1 else "fit"
     glideins = Glideins.of(status)
     serving = f"{plural(glideins.queued, 'glidein')} queued, {number(glideins.running)} running."
+    if all(site.state == "never" for site in status.sites):
+        return Verdict("warn", f"Not served yet: no site has reported, {waiting}", "A site reports from its first cycle.")
     if not any(site.state in PRESENT for site in status.sites):
         return Verdict("bad", f"Not served: no site reports, {waiting}", "Nobody is there to submit glideins.")
     if stuck == idle_jobs:

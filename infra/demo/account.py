@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
+import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from glidepost.schema.errors import ConfigError
+from glidepost.schema.errors import ConfigError, GlidepostError
 
 # What a command of the testbed sees instead of the caller's variables: nobody's HOME, SBATCH_* or CONDOR_* gets in.
 CLEAN_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
@@ -79,6 +80,34 @@ class Account:
             errors="replace",
             check=False,
         )
+
+    def output(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        stdin: str = "",
+        timeout_s: float = 60,
+        failure: tuple[type[GlidepostError], str],
+    ) -> str:
+        """Returns what a command prints, run as the account.
+
+        Args:
+            argv: The command.
+            env: Added to the clean environment.
+            stdin: Its standard input.
+            timeout_s: Seconds.
+            failure: The class of the error when it fails or takes too long, and the hint to it.
+        """
+        kind, hint = failure
+        what = shlex.join(argv)
+        try:
+            done = self.run(argv, env=env, stdin=stdin, timeout_s=timeout_s)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise kind(f"{what}: {error}", hint=hint) from error
+        if done.returncode != 0:
+            raise kind(f"{what}: {done.stderr.strip() or done.stdout.strip()}", hint=hint)
+        return done.stdout
 
     def can(self, mode: str, path: Path) -> bool:
         """Says whether the account may `r`ead, `w`rite or e`x`ecute (enter) what lies at the path."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -116,15 +115,8 @@ class Pool:
         Raises:
             PoolError: It failed, or took longer than the time-out in seconds.
         """
-        what = shlex.join(argv)
-        hint = f"is the pool up? Its logs are in {self.folder / 'log'}"
-        try:
-            done = self.account.run(argv, env=self.env(), stdin=stdin, timeout_s=timeout_s)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise PoolError(f"{what}: {error}", hint=hint) from error
-        if done.returncode != 0:
-            raise PoolError(f"{what}: {done.stderr.strip() or done.stdout.strip()}", hint=hint)
-        return done.stdout
+        failure = (PoolError, f"is the pool up? Its logs are in {self.folder / 'log'}")
+        return self.account.output(argv, env=self.env(), stdin=stdin, timeout_s=timeout_s, failure=failure)
 
     def token(self, name: str, lifetime_s: int, authorizations: Sequence[str]) -> str:
         """Returns an IDTOKEN for `name@<trust domain>`, limited to the authorizations (none: all that the name has)."""

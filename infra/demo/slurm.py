@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -74,15 +73,8 @@ class Slurm:
         Raises:
             BatchError: It failed, or took longer than the time-out in seconds.
         """
-        what = shlex.join(argv)
-        hint = f"is Slurm up? Its logs are in {self.folder / 'log'}"
-        try:
-            done = self.account.run(argv, env=self.env(), stdin=stdin, timeout_s=timeout_s)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise BatchError(f"{what}: {error}", hint=hint) from error
-        if done.returncode != 0:
-            raise BatchError(f"{what}: {done.stderr.strip() or done.stdout.strip()}", hint=hint)
-        return done.stdout
+        failure = (BatchError, f"is Slurm up? Its logs are in {self.folder / 'log'}")
+        return self.account.output(argv, env=self.env(), stdin=stdin, timeout_s=timeout_s, failure=failure)
 
     def _script(self, name: str, env: Mapping[str, str]) -> None:
         script = shell_scripts(self.folder.parent / "scripts") / name

@@ -59,6 +59,8 @@ case $(getent ahostsv4 "$(uname -n)" | awk 'NR == 1 { print $1 }') in
 esac
 sed -e "s|@DIR@|$dir|g; s|@USER@|$user|g; s|@BINDING@|$binding|g; s|@PLUGINS@|${SLURM:+PluginDir=$SLURM/lib/slurm-wlm}|g" \
     -e "s|@PORT@|$first|g; s|@PORT0@|$second|g; s|@PORT1@|$third|g" "$here/slurm.conf" >"$dir/slurm.conf"
+# slurmd wants to know the kind of control groups even if it uses none, and would look for them where a container has none.
+echo CgroupPlugin=cgroup/v1 >"$dir/cgroup.conf"
 # Two fake GPUs: Slurm wants existing device files, one line each, and looks no further.
 printf 'NodeName=sn0 Name=gpu File=%s\n' /dev/null /dev/zero >"$dir/gres.conf"
 

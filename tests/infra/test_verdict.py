@@ -35,6 +35,11 @@ def test_no_site_that_reports_is_bad(documents):
     assert judge(documents, demand, {"north": documents.heartbeat("north", age_s=9999)})[0] == "bad"
 
 
+def test_sites_that_have_never_reported_are_not_yet_a_failure(documents):
+    demand = documents.demand(documents.group())
+    assert judge(documents, demand, {}) == ("warn", "Not served yet: no site has reported, 12 idle user jobs")
+
+
 def test_user_jobs_that_no_site_can_run_are_counted(documents):
     demand = documents.demand(documents.group(), documents.group("g00000002", idle_jobs=3, cpus=99))
     heartbeats = {"north": documents.heartbeat("north")}
