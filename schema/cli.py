@@ -19,7 +19,7 @@ def group() -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--site", metavar="NAME", help="Print the line by which the pool's admin enrols this site.")
 def generate(file: Path, site: Optional[str]) -> None:
-    """Make a new Ed25519 key in FILE (mode 0600) and print its public half.
+    """Make a new key in FILE and print its public half.
 
     Example: glidepost keys generate pool.key
     """

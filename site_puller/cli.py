@@ -76,7 +76,7 @@ def plan(*, config: Path, as_json: bool) -> int:
 @config_option
 @json_option
 def why(*, config: Path, as_json: bool) -> None:
-    """Explain what the last cycle did and did not, for each shape and each group.
+    """Explain what the last cycle did, and why not more.
 
     Example: glidepost puller why --config puller.toml
     """

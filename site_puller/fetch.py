@@ -66,7 +66,7 @@ class Reader:
                 tag = response.headers.get("ETag", "")
         except requests.RequestException as error:
             raise StoreError(
-                f"GET {url}: {error}", hint=f"try: curl -v {url}  (is https_proxy needed here?)"
+                f"GET {url}: {_words(error)}", hint=f"try: curl -v {url}  (is https_proxy needed here?)"
             ) from error
         self._keep(key, body, tag)
         return Fetched(body, is_new=True, clock_skew_s=skew)
@@ -106,6 +106,12 @@ def _read(response: requests.Response, url: str) -> bytes:
     if length.isdigit() and response.raw.tell() < int(length):  # urllib3 before 2.0 does not look
         raise StoreError(f"GET {url}: cut after {len(body)} of {length} bytes", hint="the next cycle tries again")
     return bytes(body)
+
+
+def _words(error: requests.RequestException) -> str:
+    """Returns what really went wrong, out of the exceptions that requests wraps around it."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return str(reason or error).rpartition("): ")[2] or type(error).__name__
 
 
 def _skew(date: Optional[str], now: datetime) -> Optional[int]:
