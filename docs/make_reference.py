@@ -90,6 +90,9 @@ PAGES = {"configuration.md": configuration, "commands.md": commands, "documents.
 
 def _tables(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for name, table in schema["properties"].items():
+        if name == "rules":
+            yield "rules.SITE", table["additionalProperties"]
+            continue
         if name != "shapes":
             yield name, table
             continue

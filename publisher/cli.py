@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import redirect_stdout
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from glidepost.schema.demand import Demand
 from glidepost.schema.errors import StoreError
 from glidepost.schema.files import AlreadyRunning, lock
 from glidepost.schema.publisher_config import PublisherConfig
-from glidepost.schema.units import format_duration
 
-from . import cycle
+from . import cycle, publish
+from .check import FAILED
+from .check_all import check as checks
 from .enrolment import enroll as enroll_site
 from .pool import Pool
+from .show import show as show_demand
+from .show import show_finding
 from .store import S3Store
+from .why import explain, find
+from .why import show as show_answers
 
 config_option = click.option(
     "--config",
@@ -61,7 +66,7 @@ def run(ctx: click.Context, *, config: Path, aggregate: bool, dry_run: bool, as_
     if as_json:
         click.echo(json.dumps(published.demand.to_json(), indent=1))
     else:
-        _print(published.demand, now)
+        show_demand(published.demand, now, Console(highlight=False))
         click.echo(_summary(published, dry_run=dry_run))
     for failure in published.failures:
         click.echo(f"error: {failure.what}\nhint:  {failure.hint}", err=True)
@@ -82,13 +87,58 @@ def show(*, config: Path, as_json: bool) -> None:
     Example: glidepost publisher show --config publisher.toml
     """
     settings = PublisherConfig.load(config)
-    data = cycle.current(S3Store.from_settings(settings.store))
+    data = publish.current(S3Store.from_settings(settings.store))
     if data is None:
         raise StoreError("no demand was published yet", hint="publish: glidepost publisher run")
     if as_json:
         click.echo(json.dumps(data, indent=1))
     else:
-        _print(Demand.from_json(data), datetime.now(timezone.utc))
+        show_demand(Demand.from_json(data), datetime.now(timezone.utc), Console(highlight=False))
+
+
+@group.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print a list of what was found, each with its state.")
+@click.pass_context
+def check(ctx: click.Context, *, config: Path, as_json: bool) -> int:
+    """Try everything that a run needs, and say what fails and what to do about it.
+
+    It makes a pool token and throws it away, and writes two objects to the store and removes them again.
+
+    Example: glidepost publisher check --config publisher.toml
+    """
+    source = ctx.get_parameter_source("config")
+    console = Console(highlight=False)
+    findings = []
+    for finding in checks(config, source.name.lower().replace("commandline", "--config") if source else ""):
+        findings.append(finding)
+        if not as_json:
+            show_finding(finding, console)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+    return 1 if any(finding.state == FAILED for finding in findings) else 0
+
+
+@group.command()
+@click.argument("group_id", metavar="GROUP")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+def why(*, group_id: str, config: Path, as_json: bool) -> None:
+    """Show for each site's shapes whether they can run a group, and why not. GROUP is the beginning of its id.
+
+    Example: glidepost publisher why g4f1c09 --config publisher.toml
+    """
+    settings = PublisherConfig.load(config)
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    outlook = cycle.look(settings, S3Store.from_settings(settings.store), Pool(settings), now=now)
+    job = find(outlook.jobs, group_id)
+    shares = {item.id: item.sites for item in outlook.demand.groups}[job.group.id]
+    answers = explain(job, shares, outlook.heartbeats, outlook.refused, outlook.matcher)
+    if as_json:
+        data = {"group": job.group.id, "idle_jobs": job.group.idle_jobs, "sites": [asdict(item) for item in answers]}
+        click.echo(json.dumps(data, indent=1))
+    else:
+        show_answers(job.group, answers, now, Console(highlight=False))
 
 
 @group.command()
@@ -111,29 +161,3 @@ def _summary(published: cycle.Published, *, dry_run: bool) -> str:
     if published.mailboxes:
         text += f"; mailboxes renewed: {', '.join(published.mailboxes)}"
     return text
-
-
-def _print(demand: Demand, now: datetime) -> None:
-    console = Console(highlight=False)
-    age = format_duration(int((now - demand.generated_at).total_seconds()))
-    table = Table(title=f"demand {demand.sequence} of {demand.pool}, {age} old", title_justify="left", box=None)
-    for heading, justify in (
-        ("group", "left"),
-        ("idle", "right"),
-        ("since", "right"),
-        ("asks for", "left"),
-        ("sites", "left"),
-    ):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for item in demand.groups:
-        sites = ", ".join(f"{site} {share}" for site, share in item.sites.items()) or "no site can run it"
-        waiting = format_duration(int((now - item.idle_since).total_seconds()))
-        table.add_row(item.id, str(item.idle_jobs), waiting, str(item.request), sites)
-    if demand.groups:
-        console.print(table)
-    for schedd in demand.schedds:
-        if schedd.error:
-            console.print(f"schedd {schedd.name}: {schedd.error}", style="red", markup=False)
-    for entry in demand.unevaluated:
-        text = f"{entry.idle_jobs} idle user jobs not counted: {entry.attribute} = {entry.problem}"
-        console.print(text, style="yellow", markup=False)

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Optional, Protocol
+from typing import Final, Optional, Protocol
 
 from glidepost.schema.demand import Demand, GlideinRelease
-from glidepost.schema.document import encode, parse_object
-from glidepost.schema.errors import ConfigError, GlidepostError, PoolError, StoreError, UntrustedDocument
-from glidepost.schema.files import write_atomic
+from glidepost.schema.document import parse_object
+from glidepost.schema.errors import ConfigError, GlidepostError, PoolError, UntrustedDocument
 from glidepost.schema.heartbeat import Heartbeat
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.publisher_config import PublisherConfig, load_sites
-from glidepost.schema.resources import Resources
-from glidepost.schema.signing import sign, verify
 
-from . import census, mailboxes, release, shares
+from . import census, last_good, mailboxes, offers, publish, release, shares, supply
+from .match import Matcher
 from .store import S3Store
 
 LOG = logging.getLogger(__name__)
 
-DEMAND_KEY: Final = "v1/demand.json"
-CACHE_SECONDS: Final = 15
+MIB: Final = 1024 * 1024
 
 
 class AskedPool(Protocol):
@@ -47,6 +45,32 @@ class Published:
     failures: tuple[GlidepostError, ...]
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What a run would publish, and what it was decided from. `refused` says why a site or shape gets no share."""
+
+    demand: Demand
+    jobs: tuple[census.JobGroup, ...]
+    heartbeats: Mapping[str, Optional[Heartbeat]]
+    refused: Mapping[str, str]
+    matcher: Matcher
+
+
+def look(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: datetime) -> Outlook:
+    """Returns what a run would decide now, before it is made to fit into a document. Writes nothing.
+
+    Raises:
+        PoolError: when no schedd answered.
+        StoreError: when the store cannot be read.
+        ConfigError: naming what to change.
+    """
+    sites = load_sites(Path(config.demand.sites))
+    answer = pool.ask()
+    _refuse_silence(answer)
+    answer = last_good.complete(config, answer, now=now, is_kept=False)
+    return _decide(config, answer, _heartbeats(store, sites), _release(config, store, dry_run=True), now)
+
+
 def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: datetime, dry_run: bool = False) -> Published:
     """Returns what was published; with `dry_run` what would be, and nothing is written.
 
@@ -59,69 +83,37 @@ def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: dateti
     sites = load_sites(Path(config.demand.sites))
     answer = pool.ask()
     _refuse_silence(answer)
-    stored = current(store)
-    previous = _previous(stored)
+    answer = last_good.complete(config, answer, now=now, is_kept=not dry_run)
+    stored = publish.current(store)
+    previous, is_ours = publish.read(stored), publish.is_signed(stored, key)
     _refuse_other_pool(config, previous)
+    memory = Path(config.demand.state) / "publisher.sequence"
+    heartbeats = _heartbeats(store, sites)
+    seen = [heartbeat.demand_sequence or 0 for heartbeat in heartbeats.values() if heartbeat]
+    last = publish.last_sequence(memory, previous, is_ours=is_ours, seen=seen)
     demand = replace(
-        _demand(config, answer, _offers(store, sites), now),
-        sequence=_next_sequence(config, previous),
-        glidein=_release(config, store, dry_run=dry_run),
+        _decide(config, answer, heartbeats, _release(config, store, dry_run=dry_run), now).demand,
+        sequence=last + 1,
+        pool_view=census.pool_view(answer.slots, sites),
+        metrics=census.of_sites(answer.metrics, sites),
     )
+    demand = publish.fit_into(demand, config.demand.max_size_mib * MIB)
     if dry_run:
         return Published(demand, written=False, mailboxes=(), failures=())
     renewed, failures = mailboxes.renew(store, sites, tokens=pool, key=key, now=now)
-    written = not _is_signed(stored, key) or _is_due(demand, previous, now)
+    written = publish.is_due(demand, previous, is_ours=is_ours, now=now)
+    publish.remember(memory, last)
     if written:
-        # The number is spent before it is used: a run that dies here leaves a gap, never the same number twice.
-        write_atomic(_sequence_file(config), f"{demand.sequence}\n".encode())
-        body = encode(sign(demand.to_json(), key))
-        store.put(DEMAND_KEY, body, content_type="application/json", cache_seconds=CACHE_SECONDS)
-        LOG.info("demand published sequence=%d groups=%d", demand.sequence, len(demand.groups))
+        publish.write(store, demand, key, memory)
     return Published(demand if written or previous is None else previous, written, tuple(renewed), tuple(failures))
-
-
-def current(store: S3Store) -> Optional[dict[str, Any]]:
-    """Returns the demand document in the store as it is, signatures included; None when there is none.
-
-    Raises:
-        StoreError: when the store cannot be read, or holds something else under this key.
-    """
-    body = store.get(DEMAND_KEY)
-    try:
-        return None if body is None else parse_object(body, what=DEMAND_KEY)
-    except UntrustedDocument as error:
-        raise _not_a_demand(error) from error
-
-
-def _previous(stored: Optional[dict[str, Any]]) -> Optional[Demand]:
-    try:
-        return None if stored is None else Demand.from_json(stored)
-    except UntrustedDocument as error:
-        raise _not_a_demand(error) from error
 
 
 def _refuse_other_pool(config: PublisherConfig, previous: Optional[Demand]) -> None:
     if previous and previous.pool != config.pool.name:
         raise ConfigError(
-            f"{DEMAND_KEY} in {config.store.bucket} is of pool {previous.pool}, not {config.pool.name}",
+            f"{publish.DEMAND_KEY} in {config.store.bucket} is of pool {previous.pool}, not {config.pool.name}",
             hint="give each pool a bucket or a [store] prefix of its own",
         )
-
-
-def _not_a_demand(error: UntrustedDocument) -> StoreError:
-    return StoreError(
-        f"{DEMAND_KEY} in the store is not a demand document: {error.what}",
-        hint="who wrote it? Move the object away only if it is not yours: sites need a growing sequence",
-    )
-
-
-def _is_signed(stored: Optional[dict[str, Any]], key: SigningKey) -> bool:
-    """Returns whether sites can verify what is stored: after a change of keys it must not wait for half of its life."""
-    try:
-        verify(stored or {}, [key.public])
-    except UntrustedDocument:
-        return False
-    return True
 
 
 def _refuse_silence(answer: census.Answer) -> None:
@@ -134,14 +126,25 @@ def _refuse_silence(answer: census.Answer) -> None:
         )
 
 
-def _demand(
+def _decide(
     config: PublisherConfig,
     answer: census.Answer,
-    offers: dict[str, Optional[tuple[Resources, ...]]],
+    heartbeats: Mapping[str, Optional[Heartbeat]],
+    glidein: GlideinRelease,
     now: datetime,
-) -> Demand:
-    groups, unevaluated = census.group(row for schedd in answer.schedds for row in schedd.rows)
-    return Demand(
+) -> Outlook:
+    jobs, unevaluated = census.group(
+        (row for schedd in answer.schedds for row in schedd.rows),
+        memory_step_mib=config.census.memory_step_mib,
+        disk_step_mib=config.census.disk_step_mib,
+    )
+    offered = offers.read(heartbeats, answer.slots, config.rules, now)
+    for name, why in offered.refused.items():
+        LOG.warning("no share for=%s reason=%s", name, why)
+    matcher = Matcher(config.rules, tarballs=glidein.tarballs)
+    groups, candidates = offers.match(jobs, offered, lambda job, site, shape: matcher.verdict(job, site, shape).fits)
+    covered = supply.covered(jobs, answer.slots, matcher.fits_slot, now)
+    demand = Demand(
         pool=config.pool.name,
         sequence=1,
         generated_at=now,
@@ -149,30 +152,32 @@ def _demand(
         collectors=config.pool.collectors,
         complete=not any(schedd.error for schedd in answer.schedds),
         schedds=census.schedd_views(answer),
-        groups=shares.assign(groups, offers, overcommit=config.demand.overcommit),
+        groups=shares.assign(groups, candidates, covered=covered, overcommit=config.demand.overcommit),
         unevaluated=unevaluated,
-        pool_view=census.pool_view(answer.slots, offers),
-        glidein=GlideinRelease(config.glidein.channel, ()),
+        glidein=glidein,
     )
+    return Outlook(demand, jobs, heartbeats, offered.refused, matcher)
 
 
-def _offers(store: S3Store, sites: dict[str, Any]) -> dict[str, Optional[tuple[Resources, ...]]]:
-    """Returns what each enrolled site's shapes offer. A heartbeat that cannot be read offers nothing."""
-    offers: dict[str, Optional[tuple[Resources, ...]]] = {}
+def _heartbeats(store: S3Store, sites: Iterable[str]) -> dict[str, Optional[Heartbeat]]:
+    """Returns each site's last heartbeat, None before its first; a site whose last cannot be believed is left out."""
+    found: dict[str, Optional[Heartbeat]] = {}
     for site in sites:
-        body = store.get(f"v1/heartbeats/{site}.json")
-        if body is None:
-            offers[site] = None
-            continue
         try:
+            body = store.get(f"v1/heartbeats/{site}.json")
+            if body is None:
+                found[site] = None
+                continue
             limit = mailboxes.MAX_HEARTBEAT_BYTES
             heartbeat = Heartbeat.from_json(parse_object(body, what=f"heartbeat of {site}", max_bytes=limit))
         except UntrustedDocument as error:
             LOG.warning("heartbeat unreadable site=%s error=%s", site, error.what)
-            offers[site] = ()
             continue
-        offers[site] = tuple(shape.offers for shape in heartbeat.shapes) if heartbeat.site == site else ()
-    return offers
+        if heartbeat.site == site:
+            found[site] = heartbeat
+        else:
+            LOG.warning("heartbeat of another site site=%s says=%s", site, heartbeat.site)
+    return found
 
 
 def _release(config: PublisherConfig, store: S3Store, *, dry_run: bool) -> GlideinRelease:
@@ -181,29 +186,3 @@ def _release(config: PublisherConfig, store: S3Store, *, dry_run: bool) -> Glide
         return release.publish(store, config.glidein, public_url=public_url)
     tarballs = (release.describe(Path(name), public_url=public_url) for name in config.glidein.tarballs)
     return GlideinRelease(config.glidein.channel, tuple(tarballs))
-
-
-def _sequence_file(config: PublisherConfig) -> Path:
-    return Path(config.demand.state) / "publisher.sequence"
-
-
-def _next_sequence(config: PublisherConfig, previous: Optional[Demand]) -> int:
-    """Returns a number above both the store's and our own memory, so that neither a restored one goes back."""
-    file = _sequence_file(config)
-    try:
-        remembered = int(file.read_text(encoding="ascii")) if file.exists() else 0
-    except (OSError, ValueError):
-        remembered = 0
-    return max(remembered, previous.sequence if previous else 0) + 1
-
-
-def _is_due(demand: Demand, previous: Optional[Demand], now: datetime) -> bool:
-    """Returns whether to write: something changed, or half of the life of what is there is over."""
-    if previous is None:
-        return True
-    same = replace(
-        demand, sequence=previous.sequence, generated_at=previous.generated_at, expires_at=previous.expires_at
-    )
-    half = (previous.expires_at - previous.generated_at) / 2
-    # One from the future was written by a clock that went wrong, and sites refuse it.
-    return same != previous or not timedelta(0) <= now - previous.generated_at < half

@@ -6,19 +6,55 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from glidepost.schema.errors import ConfigError, PoolError
 from glidepost.schema.publisher_config import PublisherConfig
 
-from .census import Answer
+from .census import Answer, Counters, Row, ScheddAnswer, Slot, metrics
 
 CENSUS_COMMAND: Final = (sys.executable, "-m", "glidepost.publisher.schedd")
 _TOKEN_AUTHORIZATIONS: Final = ("READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER")
+_MOST_AT_ONCE: Final = 32
+_HINT: Final = "is CONDOR_CONFIG right, and does condor_status -schedd answer here?"
+AnswerType = TypeVar("AnswerType")
+
+
+@dataclass(frozen=True)
+class Location(Counters):
+    """A schedd that the collector knows; `ad` is the text of the ClassAd that says where it is."""
+
+    name: str = ""
+    ad: str = "[]"
+
+
+@dataclass(frozen=True)
+class Located:
+    """The schedds that are to be asked."""
+
+    schedds: tuple[Location, ...]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The idle user jobs of one schedd, and which attributes of slots their Requirements name."""
+
+    rows: tuple[Row, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The slots in the collector, and how many user jobs run in our glideins."""
+
+    slots: tuple[Slot, ...]
+    running_inside: int
 
 
 class Pool:
@@ -29,38 +65,77 @@ class Pool:
         self._census_command = tuple(census_command)
 
     def ask(self) -> Answer:
-        """Returns what all schedds of the pool and its collector say now.
+        """Returns what the schedds of the pool and its collector say now; a schedd that does not says why.
 
         Raises:
             PoolError: when the collector does not answer, knows no schedd, or the time is over.
         """
+        wanted = self._config.census.schedds
+        located = self._child({"ask": "collector", "schedds": wanted}, Located).schedds
+        missing = set() if isinstance(wanted, str) else set(wanted) - {schedd.name for schedd in located}
+        if not located and not missing:
+            raise PoolError(
+                "census: the collector knows no schedd", hint="is the access point up? condor_status -schedd"
+            )
+        with ThreadPoolExecutor(_MOST_AT_ONCE) as threads:
+            counted = list(threads.map(self._count, located))
+        answers = [answer for answer, _ in counted]
+        answers += [ScheddAnswer(name, (), "it is not in the collector") for name in missing]
+        names = sorted({name for _, named in counted for name in named})
+        seen = self._child({"ask": "slots", "names": names}, Seen)
+        return Answer(
+            schedds=tuple(sorted(answers, key=lambda answer: answer.name)),
+            slots=seen.slots,
+            metrics=metrics(located, seen.slots, running_inside=seen.running_inside),
+        )
+
+    def condor_version(self) -> str:
+        """Returns the version of the oldest schedd that the collector knows, such as "25.14.1".
+
+        Raises:
+            PoolError: when the collector does not answer, or no schedd says its version.
+        """
+        located = self._child({"ask": "collector", "schedds": "all"}, Located).schedds
+        found: list[str] = []
+        for schedd in located:
+            found += re.findall(r"CondorVersion: (\d+(?:\.\d+)+)", schedd.ad)
+        if not found:
+            raise PoolError("census: no schedd says its version", hint="does condor_status -schedd -long name it?")
+        return min(found, key=lambda version: tuple(map(int, version.split("."))))
+
+    def _count(self, schedd: Location) -> tuple[ScheddAnswer, tuple[str, ...]]:
+        """Returns one schedd's rows, and the attributes of slots that they name; an error is its answer."""
+        request = {"ask": "schedd", "location": schedd.ad, "min_idle_s": self._config.census.min_idle_s}
+        try:
+            counted = self._child(request, Counted)
+        except PoolError as error:
+            return ScheddAnswer(schedd.name, (), error.what), ()
+        return ScheddAnswer(schedd.name, counted.rows, None), counted.names
+
+    def _child(self, request: Mapping[str, object], kind: type[AnswerType]) -> AnswerType:
         census = self._config.census
-        request = msgspec.json.encode({"collector": None, "min_idle_s": census.min_idle_s})
-        hint = "is CONDOR_CONFIG right, and does condor_status -schedd answer here?"
+        environment = self._environment()
+        if census.token_directory:
+            environment["_CONDOR_SEC_TOKEN_DIRECTORY"] = census.token_directory
         try:
             done = subprocess.run(
                 self._census_command,
-                input=request,
+                input=msgspec.json.encode(request),
                 capture_output=True,
-                env=self._environment(),
+                env=environment,
                 timeout=census.timeout_s,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise PoolError(
-                f"census: no answer within {census.timeout_s} s", hint=f"{hint} Or raise [census] timeout"
+                f"census: no answer within {census.timeout_s} s", hint=f"{_HINT} Or raise [census] timeout"
             ) from error
         if done.returncode:
-            raise PoolError(f"census: {_last_line(done.stderr)}", hint=hint)
+            raise PoolError(f"census: {_last_line(done.stderr)}", hint=_HINT)
         try:
-            answer = msgspec.json.decode(done.stdout, type=Answer)
+            return msgspec.json.decode(done.stdout, type=kind)
         except msgspec.MsgspecError as error:
             raise PoolError(f"census: {error}", hint="this is a bug in Glidepost: please report it") from error
-        if not answer.schedds:
-            raise PoolError(
-                "census: the collector knows no schedd", hint="is the access point up? condor_status -schedd"
-            )
-        return answer
 
     def token(self, site: str) -> str:
         """Returns a new pool token for the glideins of one site.

@@ -5,19 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional, TypeVar
+from typing import TYPE_CHECKING, Final, Optional, TypeVar
 
 import boto3
 import botocore.config
 import botocore.credentials
 import botocore.exceptions
 
-from glidepost.schema.errors import ConfigError, StoreError
+from glidepost.schema import compression
+from glidepost.schema.document import MAX_DOCUMENT_BYTES
+from glidepost.schema.errors import ConfigError, StoreError, UntrustedDocument
 from glidepost.schema.mailbox import Form
 from glidepost.schema.publisher_config import StoreSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import PutObjectRequestTypeDef
+
+# An S3 store gives an object as it was written, whatever the reader accepts. What is small stays readable for a plain
+# `curl | jq`; beyond this many bytes it takes `curl --compressed`.
+COMPRESS_ABOVE: Final = 64 * 1024
 
 T = TypeVar("T")
 
@@ -76,33 +83,53 @@ class S3Store:
         return cls(client, settings.bucket, settings.prefix)
 
     def get(self, key: str) -> Optional[bytes]:
-        """Returns an object's bytes, None when there is none under this key."""
+        """Returns an object's bytes, unpacked, None when there is none under this key.
 
-        def read() -> Optional[bytes]:
+        Raises:
+            UntrustedDocument: when it is too large for a document, packed or not, or says gzip and is none.
+        """
+
+        def read() -> Optional[tuple[bytes, str]]:
             try:
-                return self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read()
+                found = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
             except self._client.exceptions.NoSuchKey:
                 return None
+            if found["ContentLength"] > MAX_DOCUMENT_BYTES:
+                found["Body"].close()
+                raise _untrusted(key, f"{found['ContentLength']} bytes, more than {MAX_DOCUMENT_BYTES}")
+            return found["Body"].read(), found.get("ContentEncoding", "")
 
-        return self._try("GET", key, read)
+        answer = self._try("GET", key, read)
+        if answer is None or answer[1] != compression.ENCODING:
+            return None if answer is None else answer[0]
+        try:
+            return compression.unpack(answer[0], max_bytes=MAX_DOCUMENT_BYTES)
+        except ValueError as error:
+            raise _untrusted(key, str(error)) from error
 
     def exists(self, key: str) -> bool:
         """Returns whether there is an object under this key."""
         return key in self.list(key)
 
-    def put(self, key: str, body: bytes, *, content_type: str, cache_seconds: int) -> None:
-        """Writes an object, which caches may keep for `cache_seconds`."""
+    def put(
+        self, key: str, body: bytes, *, content_type: str, cache_seconds: int, compress_above: Optional[int] = None
+    ) -> None:
+        """Writes an object, which caches may keep for `cache_seconds`; gzip, if longer than `compress_above` bytes."""
+        request: PutObjectRequestTypeDef = {
+            "Bucket": self._bucket,
+            "Key": self._prefix + key,
+            "Body": body,
+            "ContentType": content_type,
+            "CacheControl": f"max-age={cache_seconds}",
+        }
+        if compress_above is not None and len(body) > compress_above:
+            request["Body"] = compression.pack(body)
+            request["ContentEncoding"] = compression.ENCODING
+        self._try("PUT", key, lambda: self._client.put_object(**request))
 
-        def write() -> None:
-            self._client.put_object(
-                Bucket=self._bucket,
-                Key=self._prefix + key,
-                Body=body,
-                ContentType=content_type,
-                CacheControl=f"max-age={cache_seconds}",
-            )
-
-        self._try("PUT", key, write)
+    def delete(self, key: str) -> None:
+        """Removes an object; one that is not there is removed already."""
+        self._try("DELETE", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key))
 
     def list(self, prefix: str) -> list[str]:
         """Returns all keys that begin with `prefix`, sorted."""
@@ -143,3 +170,7 @@ class S3Store:
                 f"store: {verb} {self._bucket}/{self._prefix}{key}: {error}",
                 hint="nothing was lost; the next run tries again. Are endpoint, bucket and credentials right?",
             ) from error
+
+
+def _untrusted(key: str, what: str) -> UntrustedDocument:
+    return UntrustedDocument(f"{key}: {what}", hint="somebody wrote it who is not Glidepost; look at it with curl")

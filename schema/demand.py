@@ -12,11 +12,15 @@ from .resources import Request, Resources, capacity, shortfalls
 
 @dataclass(frozen=True)
 class ScheddView:
-    """How the census of one schedd went. `error` is set when its groups are missing or old."""
+    """How the census of one schedd went.
+
+    `error` is set when it could not be asked; its groups are then those of `asked_at`, or missing when that is null.
+    """
 
     name: str
     idle_jobs: int
     error: Optional[str] = None
+    asked_at: Optional[datetime] = None
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Group:
     """Idle user jobs that ask for the same.
 
     `sites` says for how many of these idle user jobs each site should hold queued glideins: a level, not an increment.
+    `shapes` names the shapes of a site that match; a site that is not in it goes by its resources alone.
     """
 
     id: str
@@ -34,6 +39,7 @@ class Group:
     accounting_group: Optional[str] = None
     max_runtime_s: Optional[int] = None
     sites: dict[str, int] = field(default_factory=dict)
+    shapes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def shortfalls(self, offer: Resources) -> tuple[str, ...]:
         """Returns why such a glidein cannot run these user jobs, one phrase for each reason; empty when it can."""
@@ -51,17 +57,43 @@ class Unevaluated:
     idle_jobs: int
     attribute: str
     problem: str
+    owner_count: int = 1
+
+
+@dataclass(frozen=True)
+class Other:
+    """Groups for which the document has no room, the smallest: counted, with no share."""
+
+    groups: int
+    idle_jobs: int
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What the daemons publish about the whole pool at one time, for the aggregator's history; null where they do not.
+
+    `started_jobs` and `wait_s` grow over a schedd's life (JobsStarted, JobsAccumTimeToStart): their differences between
+    two documents give the mean time before a start. `glidein_cpus` is per site, for the hours.
+    """
+
+    running_inside: Optional[int] = None
+    running_outside: Optional[int] = None
+    started_jobs: Optional[int] = None
+    wait_s: Optional[int] = None
+    glidein_cpus: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ShapeView:
-    """What the collector sees of one shape of one site."""
+    """What the collector sees of one shape of one site. The starts are of glideins that are still there."""
 
     glideins: int
     cpus: int
     cpus_claimed: int
     gpus: int
     gpus_claimed: int
+    oldest_start: Optional[datetime] = None
+    newest_start: Optional[datetime] = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +135,8 @@ class Demand(Document):
     unevaluated: tuple[Unevaluated, ...] = ()
     unassigned_share: int = 0
     pool_view: dict[str, dict[str, ShapeView]] = field(default_factory=dict)
+    other: Optional[Other] = None
+    metrics: Optional[Metrics] = None
 
     @property
     def idle_jobs(self) -> int:

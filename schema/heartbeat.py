@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, Optional
+from typing import ClassVar, Optional, Union
 
 from .document import Document
 from .resources import Resources
@@ -37,7 +37,11 @@ class Counts:
 
 @dataclass(frozen=True)
 class ShapeReport:
-    """One shape after a cycle. `counts` is null when the batch system could not be asked: unknown is not zero."""
+    """One shape after a cycle. `counts` is null when the batch system could not be asked: unknown is not zero.
+
+    `advertises` has what its glideins advertise beside their resources, by the names in advertised.py, literals only.
+    `accept` and `deny` are accounting groups; an empty `accept` accepts all. A `paused` shape wants no share.
+    """
 
     name: str
     backend: str
@@ -48,11 +52,19 @@ class ShapeReport:
     removed: int
     reason: str
     detail: str
+    advertises: dict[str, Union[bool, int, str]] = field(default_factory=dict)
+    accept: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    paused: bool = False
 
 
 @dataclass(frozen=True)
 class Heartbeat(Document):
-    """A site at one time. `outcomes` counts how glideins ended since the heartbeat before."""
+    """A site at one time.
+
+    `max_total` bounds its glideins over all shapes; null is no bound. `outcomes` counts how glideins ended since the
+    heartbeat before.
+    """
 
     kind: ClassVar[str] = "heartbeat/1"
 
@@ -67,3 +79,4 @@ class Heartbeat(Document):
     clock_skew_s: Optional[int] = None
     errors: tuple[str, ...] = ()
     outcomes: dict[str, int] = field(default_factory=dict)
+    max_total: Optional[int] = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 from .config import convert, load, read_toml
 from .errors import ConfigError
@@ -30,6 +30,10 @@ class CensusSettings:
 
     timeout_s: int = 60
     min_idle_s: int = 60
+    schedds: Union[str, tuple[str, ...]] = "all"
+    token_directory: Optional[str] = None
+    memory_step_mib: int = 256
+    disk_step_mib: int = 1024
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class DemandSettings:
     sites: str
     life_s: int = 1800
     overcommit: int = 1
+    max_size_mib: int = 1
     state: str = "."
 
 
@@ -65,6 +70,16 @@ class GlideinSettings:
 
 
 @dataclass(frozen=True)
+class SiteRules:
+    """What the pool decides about one site. Empty `accept` accepts all accounting groups."""
+
+    priority: int = 100
+    max_share: int = 100
+    accept: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class PublisherConfig:
     """The whole of publisher.toml."""
 
@@ -73,6 +88,7 @@ class PublisherConfig:
     store: StoreSettings
     census: CensusSettings = field(default_factory=CensusSettings)
     glidein: GlideinSettings = field(default_factory=GlideinSettings)
+    rules: dict[str, SiteRules] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> PublisherConfig:
@@ -100,6 +116,7 @@ class PublisherConfig:
                 sites=required(demand.sites),
                 state=required(demand.state),
             ),
+            census=replace(config.census, token_directory=absolute(config.census.token_directory)),
             store=replace(store, credentials=absolute(store.credentials)),
             glidein=replace(glidein, tarballs=tuple(required(name) for name in glidein.tarballs)),
         )

@@ -26,6 +26,14 @@ class Shape:
     options: dict[str, Option]
     command_prefix: tuple[str, ...] = ()
     scratch: str = ""
+    arch: str = "X86_64"
+    os: Optional[str] = None
+    gpu_name: Optional[str] = None
+    gpu_memory_mib: Optional[int] = None
+    gpu_capability: Optional[str] = None
+    cvmfs: tuple[str, ...] = ()
+    accept: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,4 +133,12 @@ def _shape(path: Path, name: str, table: dict[str, Any], state: Path) -> Shape:
         options={key: tuple(value) if isinstance(value, list) else value for key, value in options.items()},
         command_prefix=tuple(table.get("command_prefix", ())),
         scratch=table.get("scratch", ""),
+        arch=table.get("arch", "X86_64"),
+        os=table.get("os"),
+        gpu_name=table.get("gpu_name"),
+        gpu_memory_mib=table.get("gpu_memory_mib"),
+        gpu_capability=table.get("gpu_capability"),
+        cvmfs=tuple(table.get("cvmfs", ())),
+        accept=tuple(table.get("accept", ())),
+        deny=tuple(table.get("deny", ())),
     )

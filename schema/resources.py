@@ -8,7 +8,8 @@ from typing import Final, Optional
 from .units import format_duration, format_size
 
 # A startd rounds each RequestMemory up to this step (MODIFY_REQUEST_EXPR_REQUESTMEMORY, HTCondor's manual, "startd
-# configuration"), so a slot of 1000 MiB does not hold a user job of 1000 MiB.
+# configuration"), but takes a user job as it is when only the rounded one would not fit: a slot of 1000 MiB holds one
+# of 1000 MiB, but not two of 500 MiB.
 MEMORY_STEP_MIB: Final = 128
 
 
@@ -56,11 +57,10 @@ def _words(cpus: int, memory_mib: int, gpus: int) -> str:
 def shortfalls(request: Request, offer: Resources, *, max_runtime_s: Optional[int] = None) -> tuple[str, ...]:
     """Returns why a glidein cannot run such a user job, one phrase for each reason; empty when it can."""
     found = []
-    memory_mib = _rounded(request.memory_mib)
     if request.cpus > offer.cpus:
         found.append(f"asks for {request.cpus} cpus of {offer.cpus}")
-    if memory_mib > offer.memory_mib:
-        found.append(f"asks for {format_size(memory_mib)} of {format_size(offer.memory_mib)} memory")
+    if request.memory_mib > offer.memory_mib:
+        found.append(f"asks for {format_size(request.memory_mib)} of {format_size(offer.memory_mib)} memory")
     if request.disk_mib > offer.disk_mib:
         found.append(f"asks for {format_size(request.disk_mib)} of {format_size(offer.disk_mib)} disk")
     if request.gpus > offer.gpus:
@@ -76,14 +76,16 @@ def capacity(request: Request, offer: Resources, *, max_runtime_s: Optional[int]
     """Returns how many such user jobs one glidein runs side by side; 0 when not even one fits."""
     if shortfalls(request, offer, max_runtime_s=max_runtime_s):
         return 0
-    wanted = (
-        (request.cpus, offer.cpus),
-        (_rounded(request.memory_mib), offer.memory_mib),
-        (request.disk_mib, offer.disk_mib),
-        (request.gpus, offer.gpus),
-    )
-    return min((have // need for need, have in wanted if need > 0), default=1)
+    return places(request, cpus=offer.cpus, memory_mib=offer.memory_mib, disk_mib=offer.disk_mib, gpus=offer.gpus)
 
 
-def _rounded(memory_mib: int) -> int:
-    return -(-memory_mib // MEMORY_STEP_MIB) * MEMORY_STEP_MIB
+def places(request: Request, *, cpus: int, memory_mib: int, disk_mib: int, gpus: int) -> int:
+    """Returns how many such user jobs go side by side into what is free; of a resource they do not ask for, any."""
+    wanted = ((request.cpus, cpus), (request.disk_mib, disk_mib), (request.gpus, gpus))
+    counts = [have // need for need, have in wanted if need > 0]
+    if request.memory_mib > memory_mib:
+        return 0
+    if request.memory_mib:
+        step = -(-request.memory_mib // MEMORY_STEP_MIB) * MEMORY_STEP_MIB
+        counts.append((memory_mib - request.memory_mib) // step + 1)
+    return max(0, min(counts, default=1))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Optional
 
-from .demand import ScheddView, ShapeView
+from .demand import Metrics, Other, ScheddView, ShapeView
 from .document import Document
 from .heartbeat import ShapeReport
 from .resources import Request
@@ -59,6 +59,8 @@ class DemandStatus:
     complete: bool
     idle_jobs: int
     schedds: tuple[ScheddView, ...]
+    other: Optional[Other] = None
+    metrics: Optional[Metrics] = None
 
 
 @dataclass(frozen=True)

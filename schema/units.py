@@ -15,7 +15,7 @@ _SIZE_MIB: Final = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
 _DURATION_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 # Keys of configuration files that hold a quantity, and the unit that the code's name for it ends in.
-SIZES: Final = frozenset({"memory", "disk"})
+SIZES: Final = frozenset({"memory", "disk", "memory_step", "disk_step", "gpu_memory", "max_size"})
 DURATIONS: Final = frozenset(
     {
         "walltime",

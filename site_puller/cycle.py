@@ -21,6 +21,7 @@ from glidepost.schema.mailbox import Letter
 from glidepost.schema.puller_config import PullerConfig, Shape
 
 from . import fetch, heartbeat, outcomes, record
+from .advertise import advertises
 from .ledger import Entry, Ledger, name_prefix, new_name
 from .plan import Holding, ShapePlan, plan
 from .queue import LostAnswer, Queue
@@ -212,7 +213,8 @@ class Cycle:
             version=metadata.version("glidepost"),
             sequence=sequence + 1,
             sent_at=self._now,
-            shapes=tuple(_shape_report(shape, line, done) for shape, line in zip(config.shapes, done.plans)),
+            shapes=tuple(_shape_report(config, shape, line, done) for shape, line in zip(config.shapes, done.plans)),
+            max_total=config.max_total,
             demand_sequence=prepared.known.demand.sequence if prepared.known else None,
             demand_age_s=prepared.known.age_s if prepared.known else None,
             clock_skew_s=prepared.known.clock_skew_s if prepared.known else None,
@@ -230,7 +232,7 @@ class Cycle:
         return ()
 
 
-def _shape_report(shape: Shape, line: ShapePlan, done: Done) -> ShapeReport:
+def _shape_report(config: PullerConfig, shape: Shape, line: ShapePlan, done: Done) -> ShapeReport:
     return ShapeReport(
         name=shape.name,
         backend=shape.backend,
@@ -241,6 +243,9 @@ def _shape_report(shape: Shape, line: ShapePlan, done: Done) -> ShapeReport:
         removed=0,
         reason=line.reason,
         detail=line.detail,
+        advertises=advertises(config, shape),
+        accept=shape.accept,
+        deny=shape.deny,
     )
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from glidepost.schema.demand import Demand
 from glidepost.schema.puller_config import PullerConfig
 
-from .plan import ShapePlan
+from .plan import ShapePlan, obstacles
 
 REASONS: Final = {
     "satisfied": "all that are missing",
@@ -66,7 +66,7 @@ def group_table(config: PullerConfig, demand: Demand) -> Table:
     for heading in ("group", "idle", "share here", "asks for", *(f"shape {shape.name}" for shape in config.shapes)):
         table.add_column(heading, justify="right" if heading in ("idle", "share here") else "left")
     for group in demand.groups:
-        verdicts = (Text(verdict(group.shortfalls(shape.resources))) for shape in config.shapes)
+        verdicts = (Text(verdict(obstacles(group, config.site, shape))) for shape in config.shapes)
         share = str(group.sites.get(config.site, 0))
         table.add_row(group.id, str(group.idle_jobs), share, str(group.request), *verdicts)
     return table

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Final, Optional
 
 import requests
+import urllib3.exceptions
 
+from glidepost.schema import compression
 from glidepost.schema.demand import Demand
 from glidepost.schema.document import MAX_DOCUMENT_BYTES, parse_object
 from glidepost.schema.errors import ConfigError, StoreError, UntrustedDocument
@@ -52,7 +54,9 @@ class Reader:
         """
         kept, tag = self._kept(key)
         url = f"{self._url}/{key}"
-        headers = {"If-None-Match": tag} if kept is not None and tag else {}
+        headers = {"Accept-Encoding": compression.ENCODING}
+        if kept is not None and tag:
+            headers["If-None-Match"] = tag
         try:
             with self._session.get(url, headers=headers, timeout=self._timeout_s, stream=True) as response:
                 skew = _skew(response.headers.get("Date"), now)
@@ -64,7 +68,7 @@ class Reader:
                     raise StoreError(f"GET {url}: HTTP {response.status_code}", hint="the next cycle tries again")
                 body = _read(response, url)
                 tag = response.headers.get("ETag", "")
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise StoreError(
                 f"GET {url}: {_words(error)}", hint=f"try: curl -v {url}  (is https_proxy needed here?)"
             ) from error
@@ -95,20 +99,28 @@ class Reader:
 
 
 def _read(response: requests.Response, url: str) -> bytes:
+    """Returns the body, unpacked here and not by requests: older ones unpack without a bound, in whatever layers."""
+    foreign = "this is not Glidepost's document"
     body = bytearray()
-    for chunk in response.iter_content(65536):
+    for chunk in response.raw.stream(65536, decode_content=False):
         body += chunk
         if len(body) > MAX_DOCUMENT_BYTES:
-            raise StoreError(
-                f"GET {url}: more than {MAX_DOCUMENT_BYTES} bytes", hint="this is not Glidepost's document"
-            )
+            raise StoreError(f"GET {url}: more than {MAX_DOCUMENT_BYTES} bytes", hint=foreign)
     length = response.headers.get("Content-Length", "")
-    if length.isdigit() and response.raw.tell() < int(length):  # urllib3 before 2.0 does not look
+    if length.isdigit() and len(body) < int(length):  # urllib3 before 2.0 does not look
         raise StoreError(f"GET {url}: cut after {len(body)} of {length} bytes", hint="the next cycle tries again")
-    return bytes(body)
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in {"", "identity"}:
+        return bytes(body)
+    if encoding != compression.ENCODING:
+        raise StoreError(f"GET {url}: encoded as {encoding[:40]!r}, which was not asked for", hint=foreign)
+    try:
+        return compression.unpack(bytes(body), max_bytes=MAX_DOCUMENT_BYTES)
+    except ValueError as error:
+        raise StoreError(f"GET {url}: {error}", hint=foreign) from error
 
 
-def _words(error: requests.RequestException) -> str:
+def _words(error: Exception) -> str:
     """Returns what really went wrong, out of the exceptions that requests wraps around it."""
     reason = getattr(error.args[0], "reason", None) if error.args else None
     return str(reason or error).rpartition("): ")[2] or type(error).__name__

@@ -15,7 +15,6 @@ from typing import Optional
 from glidepost.schema.demand import Demand, Group
 from glidepost.schema.heartbeat import Counts
 from glidepost.schema.puller_config import Shape
-from glidepost.schema.resources import Resources
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def plan(
     for shape in shapes:
         holding = holdings[shape.name]
         line = _plan_shape(demand, waiting, shape, holding, room)
-        _serve(waiting, shape.resources, holding.queued + line.submit)
+        _serve(waiting, shape, holding.queued + line.submit)
         room -= line.submit
         lines.append(line)
     return tuple(lines)
@@ -94,7 +93,23 @@ class _Waiting:
     """What this site should still hold glideins for of one group, less what the shapes before took."""
 
     group: Group
+    site: str
     jobs: int
+
+    def capacity(self, shape: Shape) -> int:
+        """Returns how many user jobs of the group one glidein of a shape runs side by side."""
+        return self.group.capacity(shape.resources) if _is_named(self.group, self.site, shape) else 0
+
+
+def obstacles(group: Group, site: str, shape: Shape) -> tuple[str, ...]:
+    """Returns why a glidein of a shape runs no user job of a group, one phrase for each reason; empty when it does."""
+    found = group.shortfalls(shape.resources)
+    return found if found or _is_named(group, site, shape) else ("does not match, says the pool",)
+
+
+def _is_named(group: Group, site: str, shape: Shape) -> bool:
+    """Returns whether the pool lets the shape count; where it names none of the site's, resources alone decide."""
+    return site not in group.shapes or shape.name in group.shapes[site]
 
 
 def _assigned(demand: Demand, site: str) -> list[_Waiting]:
@@ -107,7 +122,7 @@ def _assigned(demand: Demand, site: str) -> list[_Waiting]:
     for group in sorted(demand.groups, key=lambda item: (-item.request.gpus, -item.request.memory_mib, item.id)):
         share = group.sites.get(site, 0) if known else group.idle_jobs * demand.unassigned_share // 100
         if share > 0:
-            waiting.append(_Waiting(group, share))
+            waiting.append(_Waiting(group, site, share))
     return waiting
 
 
@@ -118,7 +133,7 @@ def _plan_shape(
         return ShapePlan(shape.name, holding, 0, 0, "queue-unknown", "the batch system could not be asked")
     if demand is None:
         return ShapePlan(shape.name, holding, 0, 0, "demand-unknown", "there is no demand that may be acted on")
-    wanted = _glideins_for(waiting, shape.resources)
+    wanted = _glideins_for(waiting, shape)
     missing = wanted - holding.queued
     if missing <= 0:
         reason, detail = _why_none(demand, waiting, shape, wanted, holding)
@@ -127,17 +142,17 @@ def _plan_shape(
     return ShapePlan(shape.name, holding, wanted, submit, reason, detail)
 
 
-def _glideins_for(waiting: Sequence[_Waiting], offer: Resources) -> int:
+def _glideins_for(waiting: Sequence[_Waiting], shape: Shape) -> int:
     """Returns how many glideins hold all that fit; groups share a glidein by the part of it that they fill."""
-    places = ((item.jobs, item.group.capacity(offer)) for item in waiting)
+    places = ((item.jobs, item.capacity(shape)) for item in waiting)
     return math.ceil(sum((Fraction(jobs, capacity) for jobs, capacity in places if capacity), Fraction(0)))
 
 
-def _serve(waiting: Sequence[_Waiting], offer: Resources, glideins: int) -> None:
+def _serve(waiting: Sequence[_Waiting], shape: Shape, glideins: int) -> None:
     """Takes away what so many glideins of one shape hold, so that the next shape does not serve it too."""
     free = Fraction(glideins)
     for item in waiting:
-        capacity = item.group.capacity(offer)
+        capacity = item.capacity(shape)
         if capacity:
             taken = min(item.jobs, math.floor(free * capacity))
             item.jobs -= taken
@@ -170,7 +185,7 @@ def _why_none(
         return "no-demand", "no user job is idle"
     if not waiting:
         return "no-share", f"none of {demand.idle_jobs} idle user jobs is assigned to this site"
-    obstacles = {item.group.id: item.group.shortfalls(shape.resources) for item in waiting}
-    if all(obstacles.values()):
-        return "no-fit", "; ".join(f"{group} {', '.join(words)}" for group, words in obstacles.items())[:400]
+    found = {item.group.id: obstacles(item.group, item.site, shape) for item in waiting}
+    if all(found.values()):
+        return "no-fit", "; ".join(f"{group} {', '.join(words)}" for group, words in found.items())[:400]
     return "covered", "other shapes hold all that is assigned"

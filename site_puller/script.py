@@ -6,6 +6,7 @@ import shlex
 from functools import lru_cache
 from importlib import resources
 
+from glidepost.schema import start
 from glidepost.schema.demand import Demand
 from glidepost.schema.puller_config import PullerConfig, Shape
 
@@ -51,13 +52,14 @@ def _facts(config: PullerConfig, shape: Shape, demand: Demand, name: str) -> dic
         "GLIDEPOST_NETWORK_INTERFACE": glidein.network_interface,
         "GLIDEPOST_START": _start(config, shape),
         "GLIDEPOST_GPU_DISCOVERY": glidein.gpu_discovery,
+        "GLIDEPOST_CVMFS": " ".join(shape.cvmfs),
         "GLIDEPOST_OUTCOMES": str(config.outcomes_folder),
     }
 
 
 def _start(config: PullerConfig, shape: Shape) -> str:
-    """Returns the extra START expression; as in resources.shortfalls, GPUs are kept for those who ask for them."""
-    clauses = ["(TARGET.RequestGPUs ?: 0) > 0"] if shape.resources.gpus else []
+    """Returns the extra START expression: the shape's own rules, as the pool's matching knows them, and the site's."""
+    clauses = list(start.clauses(gpus=shape.resources.gpus, accept=shape.accept, deny=shape.deny))
     if config.glidein.start:
         clauses.append(config.glidein.start)
     return " && ".join(f"({clause})" for clause in clauses)

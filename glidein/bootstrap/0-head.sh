@@ -19,6 +19,7 @@
 #   GLIDEPOST_SCRATCH      may be empty (then $TMPDIR or /tmp); $VAR, ${VAR} and a leading ~ are expanded here
 #   GLIDEPOST_CACHE        may be empty; a folder for tarballs, expanded like the scratch
 #   GLIDEPOST_OUTCOMES     may be empty; the folder for the outcome record <glidein id>.json
+#   GLIDEPOST_CVMFS        may be empty; repositories, advertised as HAS_CVMFS_<name> where this node has them
 #   GLIDEPOST_NETWORK_INTERFACE START GPU_DISCOVERY TASK      may be empty
 #
 # Outcome, and exit code of this script:

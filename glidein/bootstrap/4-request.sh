@@ -85,6 +85,7 @@ check_request() {
   check_tarballs
   for variable in SCRATCH CACHE OUTCOMES; do check_folder "GLIDEPOST_${variable}"; done
   for variable in START GPU_DISCOVERY; do check_line "GLIDEPOST_${variable}"; done
+  check_text GLIDEPOST_CVMFS 'A-Za-z0-9. -' optional
   check_text GLIDEPOST_NETWORK_INTERFACE 'A-Za-z0-9.:_*-' optional
   if [ -z "${problem}" ] && [ "${GLIDEPOST_RETIRE_S}" -ge "${GLIDEPOST_WALLTIME_S}" ]; then
     bad "GLIDEPOST_RETIRE_S=${GLIDEPOST_RETIRE_S} leaves nothing of GLIDEPOST_WALLTIME_S=${GLIDEPOST_WALLTIME_S}"

@@ -57,6 +57,20 @@ ALLOW_CLIENT = *
 CONF
 }
 
+# Sets `cvmfs` (and with commas `cvmfs_names`) to the attributes of those repositories that this node has; a listing
+# makes the automounter mount them.
+find_cvmfs() {
+  cvmfs='' cvmfs_names=''
+  for repository in ${GLIDEPOST_CVMFS:-}; do
+    if run timeout -s KILL 60 ls -- "${CVMFS_MOUNT_DIR:-/cvmfs}/${repository}/." >/dev/null 2>&1; then
+      name=HAS_CVMFS_$(printf %s "${repository}" | tr -c 'A-Za-z0-9' '_')
+      cvmfs="${cvmfs} ${name}" cvmfs_names="${cvmfs_names}, ${name}"
+    else
+      say "this node does not have the CVMFS repository ${repository}"
+    fi
+  done
+}
+
 config_of_slot() {
   cat <<CONF
 # (with no MASTER_NAME a uid that has no passwd entry is an error)
@@ -72,7 +86,8 @@ GLIDEIN_Site = "${GLIDEPOST_GLIDEIN_SITE}"
 GLIDEIN_ToDie = ${to_die}
 GLIDEIN_ToRetire = ${to_retire}
 STARTD_ATTRS = GLIDEPOST_Site, GLIDEPOST_Shape, GLIDEPOST_Pool, GLIDEPOST_Glidein, GLIDEPOST_BatchJob, GLIDEPOST_Start, \\
-  GLIDEIN_Site, GLIDEIN_ToDie, GLIDEIN_ToRetire
+  GLIDEIN_Site, GLIDEIN_ToDie, GLIDEIN_ToRetire${cvmfs_names}
+$(for name in ${cvmfs}; do printf '%s = true\n' "${name}"; done)
 
 NUM_CPUS = ${GLIDEPOST_CPUS}
 MEMORY = ${GLIDEPOST_MEMORY_MIB}
@@ -113,6 +128,7 @@ CONF
 
 write_config() {
   plan_end
+  find_cvmfs
   {
     cat <<CONF
 RELEASE_DIR = ${scratch}/glidein

@@ -17,6 +17,8 @@ from glidepost.schema.demand import Demand, Group, ScheddView
 from glidepost.schema.heartbeat import Heartbeat, ShapeReport
 from glidepost.schema.status import DemandStatus, GroupStatus, SiteStatus, Status
 
+from .words import plural
+
 # A site reports on change, else every 15 minutes: one report may be lost before we call it late, three before silent.
 LATE_AFTER: Final = timedelta(minutes=20)
 SILENT_AFTER: Final = timedelta(minutes=60)
@@ -101,7 +103,8 @@ def _site_names(
 
 def _left_out(demand: Optional[Demand]) -> Iterator[str]:
     for some in demand.unevaluated if demand else ():
-        yield f"{some.idle_jobs} idle user jobs left out of the demand: {some.attribute}: {some.problem}"
+        whose = f"{plural(some.idle_jobs, 'idle user job')} of {plural(some.owner_count, 'owner')}"
+        yield f"{whose} left out of the demand: {some.attribute}: {some.problem}"
 
 
 def _demand_status(demand: Optional[Demand]) -> Optional[DemandStatus]:
@@ -114,11 +117,14 @@ def _demand_status(demand: Optional[Demand]) -> Optional[DemandStatus]:
         complete=demand.complete,
         idle_jobs=demand.idle_jobs,
         schedds=tuple(_schedd(schedd) for schedd in demand.schedds),
+        other=demand.other,
+        metrics=demand.metrics,
     )
 
 
 def _schedd(schedd: ScheddView) -> ScheddView:
-    return ScheddView(clean(schedd.name)[:200], schedd.idle_jobs, None if schedd.error is None else clean(schedd.error))
+    error = None if schedd.error is None else clean(schedd.error)
+    return ScheddView(clean(schedd.name)[:200], schedd.idle_jobs, error, schedd.asked_at)
 
 
 def _site(name: str, heartbeat: Optional[Union[Heartbeat, str]], demand: Optional[Demand], now: datetime) -> SiteStatus:
@@ -164,7 +170,24 @@ def _state(heartbeat: Heartbeat, now: datetime) -> tuple[str, list[str]]:
 
 
 def _shape(shape: ShapeReport) -> ShapeReport:
-    return replace(shape, name=clean(shape.name), backend=clean(shape.backend), detail=clean(shape.detail))
+    return replace(
+        shape,
+        name=clean(shape.name),
+        backend=clean(shape.backend),
+        detail=clean(shape.detail),
+        advertises={
+            name: clean(value)[:200] if isinstance(value, str) else value for name, value in shape.advertises.items()
+        },
+        accept=tuple(clean(name)[:200] or "?" for name in shape.accept),
+        deny=tuple(clean(name)[:200] or "?" for name in shape.deny),
+    )
+
+
+def _why_no_match(group: Group, site: str, shape: str) -> str:
+    """Returns why a shape with enough of everything does not count; where the pool names no shape of a site, all do."""
+    if site not in group.shapes or shape in group.shapes[site]:
+        return ""
+    return f"does not match; clause by clause: glidepost publisher why {group.id}"
 
 
 def _groups(demand: Optional[Demand], sites: Sequence[SiteStatus]) -> tuple[GroupStatus, ...]:
@@ -179,7 +202,7 @@ def _group(group: Group, sites: Sequence[SiteStatus], limit: int) -> GroupStatus
     matching = 0
     for site in sites:
         for shape in site.shapes:
-            why = "; ".join(group.shortfalls(shape.offers))
+            why = "; ".join(group.shortfalls(shape.offers)) or _why_no_match(group, site.site, shape.name)
             why = why or CANNOT_ANSWER.get(site.state, "")
             if not why:
                 matching += 1

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Final, Optional, Protocol, Union
 
+from glidepost.publisher.store import COMPRESS_ABOVE
 from glidepost.schema.demand import Demand
 from glidepost.schema.document import encode, parse_object
 from glidepost.schema.errors import StoreError, UntrustedDocument
@@ -40,8 +41,10 @@ class Store(Protocol):
     def get(self, key: str) -> Optional[bytes]:
         """Returns an object, None when there is none."""
 
-    def put(self, key: str, body: bytes, *, content_type: str, cache_seconds: int) -> None:
-        """Writes an object."""
+    def put(
+        self, key: str, body: bytes, *, content_type: str, cache_seconds: int, compress_above: Optional[int] = None
+    ) -> None:
+        """Writes an object; compressed, if longer than `compress_above` bytes."""
 
     def list(self, prefix: str) -> Sequence[str]:
         """Returns the keys that begin with `prefix`."""
@@ -67,9 +70,8 @@ def aggregate_once(store: Store, now: datetime, *, pool: str = "unnamed", sites:
     known = {*sites, *(_site_of(key, MAILBOXES) for key in mailboxes), *(_site_of(key, HEARTBEATS) for key in keys)}
     status = aggregate(demand, heartbeats, known, now, pool=pool)
     body = encode(status.to_json())
-    store.put(STATUS_KEY, body, content_type="application/json", cache_seconds=CACHE_SECONDS)
-    page = render(status).encode()
-    store.put(PAGE_KEY, page, content_type="text/html; charset=utf-8", cache_seconds=CACHE_SECONDS)
+    _write(store, STATUS_KEY, body, "application/json")
+    _write(store, PAGE_KEY, render(status).encode(), "text/html; charset=utf-8")
     return status
 
 
@@ -88,6 +90,10 @@ def summary(status: Status) -> dict[str, Union[str, int]]:
         "glideins_running": glideins.running,
         "errors": len(status.errors),
     }
+
+
+def _write(store: Store, key: str, body: bytes, content_type: str) -> None:
+    store.put(key, body, content_type=content_type, cache_seconds=CACHE_SECONDS, compress_above=COMPRESS_ABOVE)
 
 
 def _read_demand(store: Store) -> Union[Demand, str, None]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from glidepost.schema.demand import ScheddView
 from glidepost.schema.status import DemandStatus, SiteStatus, Status
 
 from .aggregate import CANNOT_ANSWER
@@ -88,7 +89,9 @@ def _waiting(status: Status, idle_jobs: int) -> Verdict:
     glideins = Glideins.of(status)
     serving = f"{plural(glideins.queued, 'glidein')} queued, {number(glideins.running)} running."
     if all(site.state == "never" for site in status.sites):
-        return Verdict("warn", f"Not served yet: no site has reported, {waiting}", "A site reports from its first cycle.")
+        return Verdict(
+            "warn", f"Not served yet: no site has reported, {waiting}", "A site reports from its first cycle."
+        )
     if not any(site.state in PRESENT for site in status.sites):
         return Verdict("bad", f"Not served: no site reports, {waiting}", "Nobody is there to submit glideins.")
     if stuck == idle_jobs:
@@ -114,8 +117,15 @@ def _of_pool(status: Status) -> Iterator[Notice]:
         yield Notice("warn", "Pool", error, "for the pool's admin")
     for schedd in status.demand.schedds if status.demand else ():
         if schedd.error is not None:
-            text = f"could not be asked for idle user jobs: {schedd.error}"
+            text = f"could not be asked, {_counted(schedd, status)}: {schedd.error}"
             yield Notice("warn", f"Access point {schedd.name}", text, "for its admin")
+
+
+def _counted(schedd: ScheddView, status: Status) -> str:
+    if schedd.asked_at is None:
+        return "its idle user jobs are not counted"
+    jobs, asked = plural(schedd.idle_jobs, "idle user job"), moment(schedd.asked_at, status.generated_at)
+    return f"{jobs} of {asked.age} are counted in their place"
 
 
 def _of_groups(status: Status) -> Iterator[Notice]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Optional
 
-from glidepost.schema.demand import ShapeView
-from glidepost.schema.heartbeat import ShapeReport
-from glidepost.schema.status import GroupStatus, SiteStatus, Status
+from glidepost.schema.demand import Other
+from glidepost.schema.status import GroupStatus, Status
 
+from .site_view import SiteBlock, site_block
 from .verdict import PRESENT, Glideins, Notice, Verdict, notices, verdict
-from .words import SITE_STATES, Moment, asks, moment, number, plural, reason, span
+from .words import SITE_STATES, Moment, asks, moment, number, plural, some, span
 
 # A page for people: what goes beyond is counted, and stands in status.json.
 MAX_NOTICES: Final = 6
@@ -19,7 +19,6 @@ MAX_SITES: Final = 300
 MAX_REASONS: Final = 4
 MAX_REASON_SHAPES: Final = 3
 MAX_SHARES: Final = 8
-MAX_SITE_ERRORS: Final = 3
 
 _LEVELS: Final = {"bad": 0, "warn": 1, "none": 2, "ok": 3}
 
@@ -54,52 +53,6 @@ class GroupRow:
 
 
 @dataclass(frozen=True)
-class PoolCell:
-    """What the collector sees of a shape. `busy_per_mille` is claimed cpus of all, None when there are none."""
-
-    glideins: str
-    cpus: str
-    gpus: str
-    busy_per_mille: Optional[int]
-
-
-@dataclass(frozen=True)
-class ShapeRow:
-    """A shape. Counts are text; "?" where the batch system could not be asked, "" where only the collector knows it.
-
-    `queued_limit` and `running_limit` are the site's own bounds of the count before them.
-    """
-
-    name: str
-    what: str
-    queued: str
-    queued_limit: str
-    running: str
-    running_limit: str
-    held: str
-    unknown: str
-    is_held: bool
-    pool: Optional[PoolCell]
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class SiteBlock:
-    """A site and its shapes. `is_old` says that its counts are of the past."""
-
-    name: str
-    level: str
-    state: str
-    is_old: bool
-    heard: Optional[Moment]
-    facts: tuple[str, ...]
-    shapes: tuple[ShapeRow, ...]
-    errors: tuple[str, ...]
-    more_errors: int
-
-
-@dataclass(frozen=True)
 class View:
     """The whole page. `anchors` are the rows that it has, so that no link leads to one that was cut off."""
 
@@ -112,6 +65,7 @@ class View:
     has_demand: bool
     groups: tuple[GroupRow, ...]
     more_groups: str
+    left_out: str
     sites: tuple[SiteBlock, ...]
     more_sites: int
     anchors: frozenset[str]
@@ -133,7 +87,8 @@ def view(status: Status) -> View:
         has_demand=status.demand is not None,
         groups=tuple(_group_row(group, status) for group in shown_groups),
         more_groups=_more_groups(groups[MAX_GROUPS:]),
-        sites=tuple(_site_block(site, status) for site in shown_sites),
+        left_out=_left_out(status.demand.other if status.demand else None),
+        sites=tuple(site_block(site, status) for site in shown_sites),
         more_sites=len(sites[MAX_SITES:]),
         anchors=frozenset(
             [*(f"group-{group.id}" for group in shown_groups), *(f"site-{site.site}" for site in shown_sites)]
@@ -148,6 +103,14 @@ def _more_groups(hidden: list[GroupStatus]) -> str:
     return f"{plural(len(hidden), 'more group')} with {plural(jobs, 'idle user job')}"
 
 
+def _left_out(other: Optional[Other]) -> str:
+    if other is None or not other.groups:
+        return ""
+    groups = plural(other.groups, "smaller group")
+    jobs = plural(other.idle_jobs, "idle user job")
+    return f"{groups} with {jobs}: no room in the demand document, so that no site holds glideins for them"
+
+
 def _figures(status: Status) -> tuple[Figure, ...]:
     glideins = Glideins.of(status)
     present = sum(site.state in PRESENT for site in status.sites)
@@ -160,9 +123,18 @@ def _figures(status: Status) -> tuple[Figure, ...]:
         _idle_figure(status),
         Figure("Glideins queued", number(glideins.queued), held),
         Figure("Glideins running", number(glideins.running), uncounted),
-        Figure("Cpus busy", f"{number(claimed)} of {number(cpus)}", "seen by the pool's collector"),
+        Figure("Cpus busy", f"{number(claimed)} of {number(cpus)}", _running(status)),
         Figure("Sites reporting", f"{number(present)} of {number(len(status.sites))}", "in the last hour"),
     )
+
+
+def _running(status: Status) -> str:
+    """Returns where user jobs run: in glideins, and beside them (figure 4 of the pyglidein paper, at one time)."""
+    metrics = status.demand.metrics if status.demand else None
+    if metrics is None or metrics.running_inside is None:
+        return "seen by the pool's collector"
+    inside = f"{plural(metrics.running_inside, 'user job')} in glideins"
+    return inside if metrics.running_outside is None else f"{inside}, {number(metrics.running_outside)} elsewhere"
 
 
 def _idle_figure(status: Status) -> Figure:
@@ -202,95 +174,10 @@ def _reasons(group: GroupStatus) -> list[tuple[str, str]]:
     shapes: dict[str, list[str]] = {}
     for shape, why in group.blocked.items():
         shapes.setdefault(why, []).append(shape)
-    return [(why, _some(names)) for why, names in sorted(shapes.items(), key=lambda item: -len(item[1]))]
-
-
-def _some(names: list[str]) -> str:
-    more = len(names[MAX_REASON_SHAPES:])
-    return ", ".join(names[:MAX_REASON_SHAPES]) + (f" and {number(more)} more" if more else "")
+    return [
+        (why, some(names, MAX_REASON_SHAPES)) for why, names in sorted(shapes.items(), key=lambda item: -len(item[1]))
+    ]
 
 
 def _stuck(group: GroupStatus) -> str:
     return "No site can run this now" if group.blocked else "No site offers anything yet"
-
-
-def _site_block(site: SiteStatus, status: Status) -> SiteBlock:
-    level, state = SITE_STATES[site.state]
-    reported = {shape.name for shape in site.shapes}
-    only_seen = [name for name in site.pool_view if name not in reported]
-    return SiteBlock(
-        name=site.site,
-        level=level,
-        state=state,
-        is_old=site.state not in PRESENT,
-        heard=None if site.heartbeat_at is None else moment(site.heartbeat_at, status.generated_at),
-        facts=tuple(_facts(site, status)),
-        shapes=(
-            *(_shape_row(shape, site.pool_view.get(shape.name)) for shape in site.shapes),
-            *(_seen_row(name, site.pool_view[name]) for name in only_seen),
-        ),
-        errors=site.errors[:MAX_SITE_ERRORS],
-        more_errors=len(site.errors[MAX_SITE_ERRORS:]),
-    )
-
-
-def _facts(site: SiteStatus, status: Status) -> list[str]:
-    facts = []
-    if site.version is not None:
-        facts.append(f"Glidepost {site.version}")
-    if site.demand_sequence is not None and status.demand is not None:
-        behind = status.demand.sequence - site.demand_sequence
-        facts.append(f"saw demand {site.demand_sequence}" + (f", {behind} behind" if behind > 1 else ""))
-    ends = sorted(
-        ((code, count) for code, count in site.outcomes.items() if count), key=lambda item: (-item[1], item[0])
-    )
-    if ends:
-        facts.append("glideins ended: " + ", ".join(f"{number(count)} {code}" for code, count in ends[:6]))
-    return facts
-
-
-def _shape_row(shape: ShapeReport, seen: Optional[ShapeView]) -> ShapeRow:
-    counts, limits = shape.counts, shape.limits
-    words = reason(shape.reason)
-    return ShapeRow(
-        name=shape.name,
-        what=f"{shape.backend}: {shape.offers}; at most {number(limits.max_total)}",
-        queued="?" if counts is None else number(counts.idle),
-        queued_limit=number(limits.max_queued),
-        running="?" if counts is None else number(counts.running),
-        running_limit=number(limits.max_running),
-        held="?" if counts is None else number(counts.held),
-        unknown="" if counts is None or not counts.unknown else f"{number(counts.unknown)} in a state we do not know",
-        is_held=counts is not None and counts.held > 0,
-        pool=_pool_cell(seen),
-        reason=words,
-        detail="" if shape.detail == words else shape.detail,
-    )
-
-
-def _seen_row(name: str, seen: ShapeView) -> ShapeRow:
-    return ShapeRow(
-        name=name,
-        what="seen in the pool, not in the site's report",
-        queued="",
-        queued_limit="",
-        running="",
-        running_limit="",
-        held="",
-        unknown="",
-        is_held=False,
-        pool=_pool_cell(seen),
-        reason="",
-        detail="",
-    )
-
-
-def _pool_cell(seen: Optional[ShapeView]) -> Optional[PoolCell]:
-    if seen is None:
-        return None
-    return PoolCell(
-        glideins=plural(seen.glideins, "glidein"),
-        cpus=f"{number(seen.cpus_claimed)} of {number(seen.cpus)} cpus",
-        gpus=f"{number(seen.gpus_claimed)} of {number(seen.gpus)} gpus" if seen.gpus else "",
-        busy_per_mille=min(1000, 1000 * seen.cpus_claimed // seen.cpus) if seen.cpus else None,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Final
@@ -80,6 +81,12 @@ def number(value: int) -> str:
 def plural(value: int, noun: str) -> str:
     """Returns "1 user job", "12,345 user jobs"."""
     return f"{number(value)} {noun}{'' if value == 1 else 's'}"
+
+
+def some(names: Sequence[str], limit: int) -> str:
+    """Returns the first names, and how many more there are: "a, b and 12 more"."""
+    more = len(names[limit:])
+    return ", ".join(names[:limit]) + (f" and {number(more)} more" if more else "")
 
 
 def asks(request: Request) -> str:

@@ -176,6 +176,19 @@ def test_the_configuration_says_what_the_request_says(node):
     assert config["NETWORK_INTERFACE"] == "10.0.0.1"
     assert "MACHINE_RESOURCE_INVENTORY_GPUS" not in config
     assert (node.made / "modes").read_text().count("-rw------- ") == 2
+    assert "HAS_CVMFS" not in (node.made / "condor_config").read_text()
+
+
+def test_the_cvmfs_repositories_that_the_node_has_are_advertised(node):
+    for name in ("cvmfs", "cvmfs/a-b.example.org", "cvmfs/c.example.org"):
+        node.account.make_folder(node.folder / name)
+    node.env["CVMFS_MOUNT_DIR"] = str(node.folder / "cvmfs")
+    ended = node.run_master("cp $CONDOR_CONFIG $MADE", CVMFS="a-b.example.org c.example.org gone.example.org")
+    config = (node.made / "condor_config").read_text()
+    assert "GLIDEIN_ToRetire, HAS_CVMFS_a_b_example_org, HAS_CVMFS_c_example_org\n" in config
+    assert "\nHAS_CVMFS_a_b_example_org = true\nHAS_CVMFS_c_example_org = true\n" in config
+    assert "gone" not in config
+    assert "this node does not have the CVMFS repository gone.example.org" in ended.output
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ DOWNLOADERS = [tool for tool in ("curl", "wget", "python3") if shutil.which(tool
         ("START", "true\nALLOW_WRITE = *", "GLIDEPOST_START must be one line"),
         ("START", "true\\", "GLIDEPOST_START must be one line"),
         ("NETWORK_INTERFACE", "a b", "GLIDEPOST_NETWORK_INTERFACE may only hold"),
+        ("CVMFS", "a.example.org/../x", "GLIDEPOST_CVMFS may only hold"),
         ("TARBALLS", "", "GLIDEPOST_TARBALLS is missing"),
         ("TARBALLS", "any x86_64 25.0.1", "a line is not six words"),
         ("TARBALLS", f"any x86_64 25.0.1 {'g' * 64} 1 file:///x", "is not a sha256"),

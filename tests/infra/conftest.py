@@ -74,7 +74,7 @@ class MemoryStore:
             raise StoreError(f"GET {key}: 503 Slow Down", hint="try again")
         return self.objects.get(key)
 
-    def put(self, key, body, *, content_type, cache_seconds):
+    def put(self, key, body, *, content_type, cache_seconds, compress_above=None):  # noqa: ARG002 - the S3 store's
         self.objects[key] = body
         self.headers[key] = (content_type, cache_seconds)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glidepost.infra.aggregator.aggregate import MAX_BLOCKED, MAX_TEXT, aggregate, clean
-from glidepost.schema.demand import ShapeView, Unevaluated
+from glidepost.schema.demand import Metrics, Other, ScheddView, ShapeView, Unevaluated
 from glidepost.schema.document import encode
 from glidepost.schema.heartbeat import Heartbeat
 from glidepost.schema.status import Status
@@ -102,9 +102,9 @@ def test_reasons_are_bounded_and_matching_shapes_are_still_counted(documents):
 
 
 def test_user_jobs_that_could_not_be_evaluated_are_named(documents):
-    demand = documents.demand(unevaluated=(Unevaluated(4, "RequestMemory", "undefined"),))
+    demand = documents.demand(unevaluated=(Unevaluated(4, "RequestMemory", "undefined", owner_count=2),))
     (error,) = aggregate(demand, {}, [], documents.now).errors
-    assert error == "4 idle user jobs left out of the demand: RequestMemory: undefined"
+    assert error == "4 idle user jobs of 2 owners left out of the demand: RequestMemory: undefined"
 
 
 def test_an_unreadable_demand_is_an_error_and_not_an_empty_pool(documents):
@@ -181,3 +181,36 @@ def test_no_text_of_a_site_breaks_the_status(errors, detail, version):
 def test_lone_surrogates_of_a_site_do_not_break_the_status(documents):
     site = documents.heartbeat("north", documents.shape(detail="\ud800"), version="\udfff", errors=("\ud83d",))
     assert encode(aggregate(None, {"north": site}, [], documents.now).to_json())
+
+
+def test_a_shape_that_the_pool_does_not_name_is_blocked_though_it_has_enough(documents):
+    group = documents.group(shapes={"north": ("small",), "south": ()})
+    heartbeats = {
+        "north": documents.heartbeat("north", documents.shape("small"), documents.shape("other")),
+        "south": documents.heartbeat("south"),
+        "west": documents.heartbeat("west"),
+    }
+    (found,) = aggregate(documents.demand(group), heartbeats, [], documents.now).groups
+    assert set(found.blocked) == {"north/other", "south/small"}
+    assert found.blocked["south/small"] == "does not match; clause by clause: glidepost publisher why g00000001"
+    assert found.matching_shapes == 2
+
+
+def test_what_the_demand_leaves_out_and_what_runs_is_in_the_status(documents):
+    demand = documents.demand(other=Other(3, 40), metrics=Metrics(7, 5, 100, 2000, {"north": 12}))
+    status = aggregate(demand, {}, [], documents.now)
+    assert (status.demand.other, status.demand.metrics) == (demand.other, demand.metrics)
+    assert Status.from_json(json.loads(encode(status.to_json()))) == status
+
+
+def test_a_schedd_whose_groups_are_old_keeps_their_time(documents):
+    asked_at = documents.now - timedelta(minutes=14)
+    demand = documents.demand(schedds=(ScheddView("ap2\n", 30, "timed\nout", asked_at),), complete=False)
+    assert aggregate(demand, {}, [], documents.now).demand.schedds == (ScheddView("ap2", 30, "timed out", asked_at),)
+
+
+def test_what_a_site_says_of_its_shapes_is_cleaned(documents):
+    shape = documents.shape(advertises={"OpSys": "a\u202eb", "Count": 3}, accept=("x\ny",), deny=("\u202e",))
+    (site,) = aggregate(None, {"north": documents.heartbeat("north", shape)}, [], documents.now).sites
+    assert site.shapes[0].advertises == {"OpSys": "a b", "Count": 3}
+    assert (site.shapes[0].accept, site.shapes[0].deny) == (("x y",), ("?",))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from datetime import timedelta
 from importlib import resources
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from glidepost.infra.aggregator.aggregate import aggregate
 from glidepost.infra.aggregator.page import render
 from glidepost.infra.aggregator.view import MAX_GROUPS, MAX_SITES
-from glidepost.schema.demand import ScheddView, ShapeView
+from glidepost.schema.demand import Metrics, Other, ScheddView, ShapeView, Unevaluated
 from glidepost.schema.heartbeat import Counts
 
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}</style><!--"
@@ -127,6 +128,46 @@ def test_a_site_shows_counts_of_limits_and_the_pools_view_beside_them(documents,
     assert "old seen in the pool, not in the site's report" in text
     assert "glideins ended: 3 idle-shutdown, 2 killed" in text
     assert "22 of 24" in text
+
+
+def test_the_page_says_what_the_demand_leaves_out(documents, read_page):
+    asked_at = documents.now - timedelta(minutes=14)
+    demand = documents.demand(
+        documents.group(),
+        other=Other(3, 1234),
+        unevaluated=(Unevaluated(4, "RequestMemory", "MemoryUsage * 2", 2),),
+        schedds=(ScheddView("ap1", 12), ScheddView("ap2", 30, "timed out", asked_at), ScheddView("ap3", 0, "gone")),
+        complete=False,
+    )
+    text = read_page(render(aggregate(demand, {}, [], documents.now))).text
+    assert "3 smaller groups with 1,234 idle user jobs: no room in the demand document" in text
+    assert "4 idle user jobs of 2 owners left out of the demand: RequestMemory: MemoryUsage * 2" in text
+    assert "ap2 could not be asked, 30 idle user jobs of 14 min ago are counted in their place: timed out" in text
+    assert "ap3 could not be asked, its idle user jobs are not counted: gone" in text
+
+
+def test_a_demand_that_has_no_room_for_any_group_does_not_look_like_an_empty_queue(documents, read_page):
+    text = read_page(render(aggregate(documents.demand(other=Other(1, 9)), {}, [], documents.now))).text
+    assert "1 smaller group with 9 idle user jobs" in text
+    assert "No user job is idle. Submit one" not in text
+
+
+def test_the_page_says_where_user_jobs_run_and_since_when_glideins_do(documents, read_page):
+    start = documents.now - timedelta(hours=20), documents.now - timedelta(minutes=6)
+    view = {"north": {"small": ShapeView(2, 8, 7, 0, 0, *start), "one": ShapeView(1, 4, 4, 0, 0, start[1], start[1])}}
+    demand = documents.demand(pool_view=view, metrics=Metrics(running_inside=126, running_outside=1040))
+    text = read_page(render(aggregate(demand, {}, [], documents.now))).text
+    assert "126 user jobs in glideins, 1,040 elsewhere" in text
+    assert "started 6 min to 20 h ago" in text
+    assert "started 6 min ago" in text
+    assert "elsewhere" not in read_page(render(aggregate(documents.demand(), {}, [], documents.now))).text
+
+
+def test_a_shape_says_for_whom_it_is(documents, read_page):
+    shape = documents.shape(accept=("a", "b", "c", "d"), deny=("group_x",), paused=True)
+    heartbeats = {"north": documents.heartbeat("north", shape)}
+    text = read_page(render(aggregate(documents.demand(), heartbeats, [], documents.now))).text
+    assert "at most 20; only for a, b, c and 1 more; not for group_x; paused" in text
 
 
 def test_empty_states_say_what_to_do(documents, read_page):

@@ -10,7 +10,7 @@ from moto import mock_aws
 
 from glidepost.infra.aggregator.run import MAX_HEARTBEAT_BYTES, aggregate_once, summary
 from glidepost.publisher.store import S3Store
-from glidepost.schema.document import encode
+from glidepost.schema.document import MAX_DOCUMENT_BYTES, encode
 from glidepost.schema.errors import StoreError
 from glidepost.schema.publisher_config import StoreSettings
 from glidepost.schema.status import Status
@@ -139,3 +139,34 @@ def test_the_s3_store_keeps_type_and_age_of_what_is_written(documents, monkeypat
     assert (page["ContentType"], page["CacheControl"]) == ("text/html; charset=utf-8", "max-age=15")
     status = client.get_object(Bucket="glidepost", Key="demo/v1/status.json")
     assert (status["ContentType"], status["CacheControl"]) == ("application/json", "max-age=15")
+
+
+@mock_aws
+def test_a_large_status_is_compressed_and_a_compressed_demand_is_read(documents, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    client = boto3.client("s3", region_name="us-east-1")
+    client.create_bucket(Bucket="glidepost")
+    store = S3Store.from_settings(StoreSettings(bucket="glidepost", public_url=""))
+    demand = documents.demand(*(documents.group(f"g{n:08x}") for n in range(500)))
+    body = encode(demand.to_json())
+    store.put("v1/demand.json", body, content_type="application/json", cache_seconds=0, compress_above=1000)
+    status = aggregate_once(store, documents.now)
+    assert len(status.groups) == 500
+    found = client.get_object(Bucket="glidepost", Key="v1/status.json")
+    assert found["ContentEncoding"] == "gzip"
+    assert Status.from_json(json.loads(store.get("v1/status.json"))) == status
+
+
+@mock_aws
+def test_a_heartbeat_that_unpacks_to_a_bomb_hides_no_other(documents, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    client = boto3.client("s3", region_name="us-east-1")
+    client.create_bucket(Bucket="glidepost")
+    store = S3Store.from_settings(StoreSettings(bucket="glidepost", public_url=""))
+    put_json(store, "v1/heartbeats/north.json", documents.heartbeat("north"))
+    bomb = b" " * (MAX_DOCUMENT_BYTES + 1)
+    store.put("v1/heartbeats/south.json", bomb, content_type="application/json", cache_seconds=0, compress_above=0)
+    status = aggregate_once(store, documents.now)
+    assert states(status) == {"north": "ok", "south": "unreadable"}

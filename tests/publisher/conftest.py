@@ -31,13 +31,13 @@ ROW = Row(
     idle_since=1_000_000_000,
     owner="ada",
     accounting_group=None,
-    requirements="true",
     problem=None,
     cpus=1,
     memory_mib=1000,
     disk_kib=100 * 1024,
     gpus=0,
     max_runtime_s=0,
+    ad="[Requirements = true]",
 )
 
 

@@ -33,23 +33,25 @@ HTCONDOR = """
 import os, classad2
 
 class DaemonType: Schedd = "schedd"
-class AdType: Startd = "startd"
-class QueryOpt: GroupBy = "groupby"
+class AdType: Startd, Schedd = "startd", "schedd"
+class QueryOpt: GroupBy, IncludeClusterAd = "groupby", "clusters"
 
 class Collector:
     def __init__(self, address=None): pass
-    def locateAll(self, kind): return [classad2.ClassAd('[Name="ap1"]')]
-    def query(self, *question): return []
+    def query(self, kind, constraint="", projection=()):
+        return [classad2.ClassAd('[Name="ap1"]')] if kind == "schedd" else []
 
 class Schedd:
     def __init__(self, ad): pass
     def query(self, constraint, projection, opts):
         if os.environ.get("FAKE_SCHEDD") == "down":
             raise OSError("Failed to connect to schedd")
+        if opts == "clusters":
+            return []
         return [classad2.ClassAd(os.environ["FAKE_SCHEDD"])]
 """
 
-AD = '[JobCount=3; QDate=1000000000; Owner="ada"; RequestCpus=1; RequestMemory=2000; RequestDisk=100]'
+AD = '[JobCount=3; EnteredCurrentStatus=1000000000; Owner="ada"; RequestCpus=1; RequestMemory=2000; RequestDisk=100]'
 
 
 @pytest.fixture
@@ -111,6 +113,21 @@ def test_json_is_all_that_standard_output_holds_also_when_the_page_is_made(glide
 
 
 @pytest.mark.usefixtures("aws")
+def test_why_says_for_each_site_what_is_against_a_group(glidepost, store):
+    name = json.loads(glidepost("publisher", "run", "--dry-run", "--json")[1])["groups"][0]["id"]
+    code, out, err = glidepost("publisher", "why", name[:4])
+    assert (code, err) == (0, "")
+    assert "3 idle user jobs" in out
+    assert "it has not reported yet" in out
+    code, out, _ = glidepost("publisher", "why", name, "--json")
+    assert (code, json.loads(out)["sites"][0]["name"]) == (0, "north")
+    code, _, err = glidepost("publisher", "why", "nothing")
+    assert code == 2
+    assert name in err
+    assert store.list("") == []
+
+
+@pytest.mark.usefixtures("aws")
 def test_show_prints_what_is_published(glidepost):
     code, _, err = glidepost("publisher", "show")
     assert code == 1
@@ -125,10 +142,10 @@ def test_show_prints_what_is_published(glidepost):
 
 @pytest.mark.usefixtures("aws")
 def test_an_expression_that_looks_like_markup_is_printed_as_it_is(glidepost, monkeypatch):
-    monkeypatch.setenv("FAKE_SCHEDD", AD.replace("RequestMemory=2000", 'RequestMemory=regexp("[/a]", foo)'))
+    monkeypatch.setenv("FAKE_SCHEDD", AD.replace("RequestMemory=2000", "RequestMemory=foo[bold]"))
     code, out, _ = glidepost("publisher", "run")
     assert code == 0
-    assert 'RequestMemory = regexp("[/a]",foo)' in out
+    assert "RequestMemory = foo[bold]" in out
 
 
 @pytest.mark.usefixtures("aws")
@@ -201,6 +218,38 @@ def test_a_missing_file_ends_with_2(glidepost, tmp_path, missing):
     code, _, err = glidepost("publisher", "run")
     assert code == 2
     assert missing in err
+
+
+def test_check_says_what_works_what_fails_and_what_to_do(glidepost, tmp_path, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    file = tmp_path / "publisher.toml"
+    text = CONFIG.replace("127.0.0.1:9618", "127.0.0.1:1").replace("127.0.0.1:8333", "127.0.0.1:1")
+    file.write_text(f'{text}endpoint = "http://127.0.0.1:1"\n', encoding="utf-8")
+    code, out, _ = glidepost("publisher", "check", "--config", str(file))
+    assert code == 1
+    lines = out.splitlines()
+    assert lines[0] == f"ok      configuration: {file} (from --config)"
+    assert "failed  collector 127.0.0.1:1: no connection: [Errno 111] Connection refused" in lines
+    assert "ok      schedd ap1: 3 idle user jobs in 1 rows" in lines
+    assert any(line.startswith("failed  store: list: ") for line in lines)
+    failed = [number for number, line in enumerate(lines) if line.startswith("failed")]
+    assert all(lines[number + 1].startswith("        remedy: ") for number in failed)
+    monkeypatch.setenv("GLIDEPOST_PUBLISHER_CONFIG", str(file))
+    code, out, _ = glidepost("publisher", "check", "--json")
+    assert code == 1
+    assert json.loads(out)[0]["text"] == f"{file} (from environment)"
+    assert {finding["state"] for finding in json.loads(out)} == {"ok", "failed"}
+
+
+def test_check_of_a_wrong_configuration_is_one_failure_and_ends_with_1(glidepost, tmp_path):
+    file = tmp_path / "publisher.toml"
+    file.write_text(CONFIG.replace("[pool]", "[poool]"), encoding="utf-8")
+    code, out, _ = glidepost("publisher", "check")
+    assert code == 1
+    assert out.count("failed") == 1
+    assert "did you mean pool?" in out
 
 
 def test_enroll_adds_a_site_and_refuses_what_is_none(glidepost, tmp_path, pool_key):

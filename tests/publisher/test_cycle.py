@@ -8,16 +8,19 @@ from pathlib import Path
 import pytest
 
 from glidepost.publisher import cycle
+from glidepost.publisher import publish as publishing
 from glidepost.publisher.census import Answer, Problem, ScheddAnswer, Slot
 from glidepost.schema.demand import Demand
 from glidepost.schema.document import encode
 from glidepost.schema.errors import PoolError, StoreError, UntrustedDocument
-from glidepost.schema.heartbeat import Heartbeat, Limits, ShapeReport
+from glidepost.schema.heartbeat import Counts, Heartbeat, Limits, ShapeReport
 from glidepost.schema.keys import SigningKey
+from glidepost.schema.publisher_config import SiteRules
 from glidepost.schema.resources import Resources
 from glidepost.schema.signing import sign, verify
 
 DEMAND = "v1/demand.json"
+LARGE = Resources(4, 8192, 10_000, 3600)
 
 
 @pytest.fixture
@@ -35,8 +38,21 @@ def stored(store) -> dict:
 
 
 def heartbeat(site: str, resources: Resources, now: datetime) -> Heartbeat:
-    shape = ShapeReport("cpu", "slurm", resources, Limits(1, 1, 1, 1), None, 0, 0, "no-demand", "")
+    advertised = {"GLIDEIN_Site": site.title()}
+    limits = Limits(20, 20, 20, 20)
+    shape = ShapeReport("cpu", "slurm", resources, limits, Counts(), 0, 0, "no-demand", "", advertised)
     return Heartbeat(site, "i", "0.1.0", 1, now, (shape,))
+
+
+@pytest.fixture
+def report(store, now):
+    """Puts a heartbeat into the store: report("north", age=timedelta(hours=2))."""
+
+    def put(site: str = "north", *, age: timedelta = timedelta(0), resources: Resources = LARGE) -> None:
+        body = encode(heartbeat(site, resources, now - age).to_json())
+        store.put(f"v1/heartbeats/{site}.json", body, content_type="application/json", cache_seconds=0)
+
+    return put
 
 
 def test_the_first_document_is_signed_numbered_and_dated(publish, store, pool_key, now):
@@ -158,7 +174,9 @@ def test_an_empty_queue_is_published_as_empty(publish, store, make_pool):
 
 def test_what_cannot_be_evaluated_is_published_beside_the_groups(publish, store, make_pool, make_row):
     publish(make_pool(make_row(4), make_row(2, memory_mib=None, problem=Problem("RequestMemory", "foo + 1"))))
-    assert stored(store)["unevaluated"] == [{"idle_jobs": 2, "attribute": "RequestMemory", "problem": "foo + 1"}]
+    assert stored(store)["unevaluated"] == [
+        {"idle_jobs": 2, "attribute": "RequestMemory", "problem": "foo + 1", "owner_count": 1}
+    ]
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b"\xff\xfe", b'{"kind": "demand/2"}', b"[" * 20_000])
@@ -169,11 +187,49 @@ def test_something_else_under_the_demands_key_is_left_alone(publish, store, body
     assert store.get(DEMAND) == body
 
 
-def test_a_site_offers_what_its_heartbeat_says(publish, store, make_pool, make_row, now):
-    small = heartbeat("north", Resources(1, 2048, 1000, 3600), now)
-    store.put("v1/heartbeats/north.json", encode(small.to_json()), content_type="application/json", cache_seconds=0)
+def test_a_site_offers_what_its_heartbeat_says(publish, report, make_pool, make_row):
+    report(resources=Resources(1, 2048, 1000, 3600))
     groups = publish(make_pool(make_row(4), make_row(3, cpus=8))).demand.groups
     assert {group.request.cpus: group.sites for group in groups} == {1: {"north": 4}, 8: {}}
+
+
+def test_a_site_gets_no_more_than_it_has_room_for(publish, report, make_pool, make_row):
+    report(resources=Resources(2, 8192, 10_000, 3600))
+    assert publish(make_pool(make_row(1000))).demand.groups[0].sites == {"north": 40}
+
+
+def test_a_site_that_has_gone_silent_gets_nothing_and_the_log_says_why(publish, report, caplog):
+    report(age=timedelta(hours=2))
+    assert publish().demand.groups[0].sites == {}
+    assert "no share for=north reason=its last heartbeat is 120 minutes old" in caplog.text
+
+
+def test_requirements_decide_where_the_user_jobs_may_go(publish, report, make_pool, make_row):
+    report()
+    here, elsewhere = (f'[Requirements = TARGET.GLIDEIN_Site == "{site}"]' for site in ("North", "South"))
+    demand = publish(make_pool(make_row(4, ad=here), make_row(3, ad=elsewhere))).demand
+    assert {group.idle_jobs: (group.sites, group.shapes) for group in demand.groups} == {
+        4: ({"north": 4}, {}),
+        3: ({}, {"north": ()}),
+    }
+
+
+def test_the_rules_of_the_pool_decide_which_accounting_groups_run_where(
+    config, store, report, make_pool, make_row, now
+):
+    report()
+    config = replace(config, rules={"north": SiteRules(deny=("group_test",))})
+    pool = make_pool(make_row(4, accounting_group="group_sim"), make_row(3, accounting_group="group_test"))
+    groups = cycle.run(config, store, pool, now=now).demand.groups
+    assert {group.accounting_group: group.sites for group in groups} == {"group_sim": {"north": 4}, "group_test": {}}
+
+
+def test_what_free_slots_take_is_asked_of_no_site(publish, report, make_pool, make_row):
+    report()
+    ad = "[Requirements = TARGET.RequestCpus <= MY.Cpus; Cpus = 4]"
+    free = Slot("north", "cpu", 4, 3, 0, 0, memory_free_mib=8192, disk_free_mib=10_000, ad=ad)
+    demand = publish(make_pool(make_row(10), slots=[free])).demand
+    assert (demand.groups[0].idle_jobs, demand.groups[0].sites) == (10, {"north": 7})
 
 
 def test_a_heartbeat_that_cannot_be_believed_offers_nothing(publish, store, now):
@@ -194,7 +250,7 @@ def test_one_user_job_with_an_absurd_wish_does_not_stop_the_demand(publish, make
 
 
 def test_no_owner_and_no_requirements_are_published(publish, store, make_pool, make_row):
-    publish(make_pool(make_row(owner="adalovelace", requirements='Machine == "secret.example.org"')))
+    publish(make_pool(make_row(owner="adalovelace", ad='[Requirements = Machine == "secret.example.org"]')))
     assert b"adalovelace" not in store.get(DEMAND)
     assert b"secret.example.org" not in store.get(DEMAND)
 
@@ -222,4 +278,4 @@ def test_the_prefix_stands_before_every_key_and_in_every_url(config, aws, make_p
 def test_a_document_of_another_version_is_not_shown_as_ours(store, pool_key):
     store.put(DEMAND, encode(sign({"kind": "demand/9"}, pool_key)), content_type="application/json", cache_seconds=0)
     with pytest.raises(UntrustedDocument):
-        Demand.from_json(cycle.current(store))
+        Demand.from_json(publishing.current(store))

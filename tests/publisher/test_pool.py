@@ -1,32 +1,60 @@
 from __future__ import annotations
 
+import json
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from glidepost.publisher.pool import Pool
+from glidepost.schema.demand import Metrics
 from glidepost.schema.errors import ConfigError, PoolError
-from glidepost.schema.publisher_config import CensusSettings, PublisherConfig
+from glidepost.schema.publisher_config import PublisherConfig
 
-ROW = (
-    '{"idle_jobs": 3, "idle_since": 5, "owner": "ada", "accounting_group": null, "requirements": "true",'
-    ' "problem": null, "cpus": 1, "memory_mib": 100, "disk_kib": 100, "gpus": 0, "max_runtime_s": 0}'
-)
-SLOT = '{"site": "north", "shape": "cpu", "cpus": 4, "cpus_free": 2, "gpus": 0, "gpus_free": 0}'
-ANSWER = f'{{"schedds": [{{"name": "ap1", "rows": [{ROW}], "error": null}}], "slots": [{SLOT}]}}'
+# A census that is a Python program: what it answers to each request, or what it does instead.
+ROW = {
+    "idle_jobs": 3,
+    "idle_since": 5,
+    "owner": "ada",
+    "accounting_group": None,
+    "problem": None,
+    "cpus": 1,
+    "memory_mib": 100,
+    "disk_kib": 100,
+    "gpus": 0,
+    "max_runtime_s": 0,
+    "ad": "[]",
+}
+SLOT = {"site": "north", "shape": "cpu", "cpus": 4, "cpus_free": 2, "gpus": 0, "gpus_free": 0}
+COLLECTOR = {"schedds": [{"name": "ap1", "ad": "[a = 1]", "started": 7, "wait_s": 70, "running": 5}]}
+SCHEDD = {"rows": [ROW], "names": ["HasFoo"]}
+SLOTS = {"slots": [SLOT], "running_inside": 2}
+PROGRAM = """
+import json, os, sys, time
+request = json.load(sys.stdin)
+answer = {answers}[request["ask"]]
+{extra}
+print(answer if isinstance(answer, str) else json.dumps(answer))
+"""
 
 
 @pytest.fixture
 def ask(config):
-    """Asks a pool whose census is a Python program: ask("print(1)")."""
+    """Asks a pool: ask(slots=..., extra="a statement of the child")."""
 
-    def run(program: str, *, timeout_s: float = 30, settings: PublisherConfig = config):
-        settings = replace(settings, census=CensusSettings(timeout_s=timeout_s, min_idle_s=7))
+    def run(*, settings: PublisherConfig = config, extra: str = "", timeout_s: float = 30, **changes):
+        answers = {"collector": COLLECTOR, "schedd": SCHEDD, "slots": SLOTS, **changes}
+        settings = replace(settings, census=replace(settings.census, timeout_s=timeout_s, min_idle_s=7))
+        program = PROGRAM.format(answers=repr(answers), extra=extra)
         return Pool(settings, census_command=(sys.executable, "-c", program)).ask()
 
     return run
+
+
+def several(*names: str) -> dict:
+    return {"schedds": [{"name": name, "ad": f'[Name = "{name}"]'} for name in names]}
 
 
 @pytest.fixture
@@ -44,46 +72,102 @@ def make_token(config, tmp_path):
     return run
 
 
-def test_the_answer_of_the_census_is_read(ask):
-    answer = ask(f"print({ANSWER!r})")
+def test_the_answers_of_the_census_are_read(ask):
+    answer = ask()
     assert (answer.schedds[0].name, answer.schedds[0].idle_jobs, answer.slots[0].site) == ("ap1", 3, "north")
 
 
-def test_the_census_is_asked_with_the_time_that_a_job_must_be_idle(ask):
-    ask(f"import json, sys; assert json.load(sys.stdin)['min_idle_s'] == 7; print({ANSWER!r})")
+def test_the_pool_is_measured_by_what_its_daemons_count(ask):
+    assert ask().metrics == Metrics(2, 3, 7, 70, {"north": 4})
 
 
-def test_the_census_sees_the_configured_pool(ask, config):
-    pool = replace(config.pool, condor_config="/pool/condor_config")
-    program = f"import os; assert os.environ['CONDOR_CONFIG'] == '/pool/condor_config'; print({ANSWER!r})"
-    ask(program, settings=replace(config, pool=pool))
+def test_a_schedd_is_asked_at_its_place_for_what_is_idle_long_enough(ask):
+    ask(extra="assert request['ask'] != 'schedd' or (request['location'], request['min_idle_s']) == ('[a = 1]', 7)")
 
 
-def test_a_census_that_takes_too_long_is_ended(ask):
+def test_slots_are_asked_for_what_user_jobs_look_at(ask):
+    ask(extra="assert request['ask'] != 'slots' or request['names'] == ['HasFoo']")
+
+
+@pytest.mark.parametrize("wanted", ["all", "local", ("ap1",)])
+def test_the_collector_is_asked_for_the_schedds_that_are_configured(ask, config, wanted):
+    settings = replace(config, census=replace(config.census, schedds=wanted))
+    said = json.dumps(wanted)
+    ask(settings=settings, extra=f"assert request['ask'] != 'collector' or json.dumps(request['schedds']) == {said!r}")
+
+
+def test_the_census_sees_the_configured_pool_and_its_token(ask, config):
+    settings = replace(
+        config,
+        pool=replace(config.pool, condor_config="/pool/condor_config"),
+        census=replace(config.census, token_directory="/tokens"),
+    )
+    expected = "assert os.environ['CONDOR_CONFIG'] == '/pool/condor_config'"
+    ask(settings=settings, extra=f"{expected} and os.environ['_CONDOR_SEC_TOKEN_DIRECTORY'] == '/tokens'")
+
+
+def test_schedds_are_asked_side_by_side(ask):
+    began = time.monotonic()
+    answer = ask(collector=several(*"abcdef"), extra="time.sleep(0.5 * (request['ask'] == 'schedd'))")
+    assert len(answer.schedds) == 6
+    assert time.monotonic() - began < 6 * 0.5
+
+
+def test_a_schedd_that_takes_too_long_does_not_keep_the_others_from_answering(ask):
+    hang = "time.sleep(60 * ('ap2' in request.get('location', '')))"
+    one, two, three = ask(collector=several("ap1", "ap2", "ap3"), extra=hang, timeout_s=1.5).schedds
+    assert (one.idle_jobs, two.idle_jobs, three.idle_jobs) == (3, 0, 3)
+    assert (one.error, two.error) == (None, "census: no answer within 1.5 s")
+
+
+def test_a_schedd_that_fails_is_named_with_its_last_line(ask):
+    fail = "if 'ap2' in request.get('location', ''): sys.exit('Traceback\\nFailed to connect to schedd')"
+    one, two = ask(collector=several("ap1", "ap2"), extra=fail).schedds
+    assert (one.error, two.error) == (None, "census: Failed to connect to schedd")
+
+
+def test_a_schedd_that_is_configured_and_not_in_the_collector_is_an_error_of_its_own(ask, config):
+    settings = replace(config, census=replace(config.census, schedds=("ap0", "ap1")))
+    zero, one = ask(settings=settings).schedds
+    assert (zero.name, zero.error, one.error) == ("ap0", "it is not in the collector", None)
+
+
+def test_a_collector_that_takes_too_long_is_an_error(ask):
     with pytest.raises(PoolError, match=r"no answer within 0\.3 s") as caught:
-        ask("import time; time.sleep(60)", timeout_s=0.3)
+        ask(extra="time.sleep(60)", timeout_s=0.3)
     assert "timeout" in caught.value.hint
+
+
+def test_slots_that_cannot_be_seen_are_an_error_and_not_an_empty_pool(ask):
+    with pytest.raises(PoolError, match="census: collector is down"):
+        ask(extra="if request['ask'] == 'slots': sys.exit('collector is down')")
 
 
 def test_a_census_that_fails_says_its_last_line(ask):
     with pytest.raises(PoolError, match="census: HTCondorLocateError: collector is down"):
-        ask("import sys; sys.exit('Traceback\\nHTCondorLocateError: collector is down')")
+        ask(extra="sys.exit('Traceback\\nHTCondorLocateError: collector is down')")
 
 
 def test_a_census_that_fails_silently_says_so(ask):
     with pytest.raises(PoolError, match="said nothing"):
-        ask("raise SystemExit(3)")
+        ask(extra="raise SystemExit(3)")
 
 
-@pytest.mark.parametrize("output", ["", "{}", "[]", ANSWER[:-20], ANSWER.replace("3", '"three"', 1)])
+@pytest.mark.parametrize("output", ["", "{}", "[]", '{"schedds": [{"name": 3}]}', '{"schedds": [{"name'])
 def test_an_answer_that_is_none_is_an_error_and_not_an_empty_pool(ask, output):
     with pytest.raises(PoolError, match="census: "):
-        ask(f"print({output!r})")
+        ask(collector=output)
+
+
+@pytest.mark.parametrize("output", ["", "{}", "[]", '{"rows": [{}], "names": []}', '{"rows": [], "na'])
+def test_an_answer_of_a_schedd_that_is_none_is_its_error_and_not_an_empty_queue(ask, output):
+    (schedd,) = ask(schedd=output).schedds
+    assert schedd.error.startswith("census: ")
 
 
 def test_a_collector_that_knows_no_schedd_is_an_error_and_not_an_empty_pool(ask):
     with pytest.raises(PoolError, match="knows no schedd"):
-        ask("""print('{"schedds": [], "slots": []}')""")
+        ask(collector={"schedds": []})
 
 
 def test_a_token_is_made_for_one_site_with_little_rights_and_life(make_token, tmp_path):

@@ -1,109 +1,133 @@
-"""What one user job or one startd may say, as ads without daemons. The queries themselves run in tests/real."""
+"""Which questions the census asks of daemons that are fakes. Real ones are asked in tests/real."""
 
 from __future__ import annotations
 
-import json
-
 import classad2
 import htcondor2
-import msgspec
 import pytest
 
 from glidepost.publisher import schedd
-from glidepost.publisher.census import Row, Slot
+
+JOB = 'Owner="ada"; RequestCpus=1; RequestMemory=100; RequestDisk=1024; Requirements=TARGET.HasFoo; JobStatus=1'
+CLUSTER = f"[{JOB}; EnteredCurrentStatus=5; JobMaterializeNextProcId=10; JobsPresent=10; "
+
+
+class Collector:
+    """Knows these schedds and slots, and the attributes that it was asked for."""
+
+    def __init__(self, schedds=(), taken=(), free=()) -> None:
+        self.schedds, self.taken, self.free = schedds, taken, free
+        self.asked = []
+
+    def query(self, kind, constraint="", projection=()):
+        self.asked.append((constraint, projection))
+        if kind == htcondor2.AdType.Schedd:
+            return [classad2.ClassAd(text) for text in self.schedds]
+        assert kind == htcondor2.AdType.Startd
+        return [classad2.ClassAd(text) for text in (self.taken if projection else self.free)]
+
+    def locate(self, kind):
+        assert kind == htcondor2.DaemonType.Schedd
+        return classad2.ClassAd('[Name="ap2"; MyAddress="<b>"; CondorVersion="1"]')
 
 
 @pytest.fixture
-def make_ad():
-    """Makes an idle group as a schedd gives it, with these expressions."""
+def count(monkeypatch):
+    """Counts a schedd's idle user jobs, given its answers to the two queries."""
 
-    def make(**expressions: str) -> classad2.ClassAd:
-        ad = classad2.ClassAd({"JobCount": 3, "QDate": 1_000_000_000, "Owner": "ada", "RequestCpus": 1})
-        for name, value in {
-            "RequestMemory": "2000",
-            "RequestDisk": "100",
-            "Requirements": "true",
-            **expressions,
-        }.items():
-            ad[name] = classad2.ExprTree(value)
-        return ad
+    def run(jobs=(), clusters=()):
+        asked = []
 
-    return make
+        class Schedd:
+            def __init__(self, location) -> None:
+                assert location["MyAddress"] == "<a>"
 
+            def query(self, constraint, projection, opts):
+                asked.append((constraint, projection))
+                given = jobs if opts == htcondor2.QueryOpt.GroupBy else clusters
+                return [classad2.ClassAd(text) for text in given]
 
-def row_of(ad: classad2.ClassAd) -> Row:
-    """As the publisher reads it: through JSON."""
-    return msgspec.json.decode(json.dumps(schedd._row(ad)), type=Row)
+        monkeypatch.setattr(htcondor2, "Schedd", Schedd)
+        return schedd._count(classad2.ClassAd('[MyAddress="<a>"]'), 7), asked
 
-
-def test_a_row_has_numbers(make_ad):
-    row = row_of(make_ad(RequestGPUs="1", AcctGroup='"group_sim"', AllowedJobDuration="3600"))
-    assert (row.idle_jobs, row.cpus, row.memory_mib, row.disk_kib, row.gpus) == (3, 1, 2000, 100, 1)
-    assert (row.accounting_group, row.max_runtime_s, row.problem) == ("group_sim", 3600, None)
+    return run
 
 
-def test_expressions_are_evaluated_in_their_ad(make_ad):
-    row = row_of(make_ad(RequestMemory="ifThenElse(RequestCpus > 0, 3 * 1000, 1)", RequestDisk="1.5 * 1000 + 0.2"))
-    assert (row.memory_mib, row.disk_kib) == (3000, 1501)
+def test_every_attribute_of_a_constraint_is_in_its_projection(count):
+    _, asked = count()
+    for constraint, projection in asked:
+        assert set(classad2.ClassAd().externalRefs(classad2.ExprTree(constraint))) <= set(projection)
+        assert ">= 7" in constraint
+
+
+def test_rows_and_the_slots_attributes_are_given(count):
+    answer, _ = count([f"[{JOB}; JobCount=3; EnteredCurrentStatus=5]"])
+    assert [(row["idle_jobs"], row["owner"]) for row in answer["rows"]] == [(3, "ada")]
+    assert answer["names"] == ["HasFoo"]
 
 
 @pytest.mark.parametrize(
-    "expression",
-    ["foo + 1", "undefined", "error", "true", '"2GB"', "{1}", 'real("INF")', 'real("-INF")', 'real("NaN")'],
+    ("attributes", "unmade"),
+    [
+        ("JobMaterializeLimit=100; JobFactoryTotalProcs=100", 90),
+        ("JobMaterializeLimit=15; JobFactoryTotalProcs=100", 5),
+        ("JobMaterializeLimit=100; TotalSubmitProcs=40", 30),
+        ("JobMaterializeLimit=30", 20),
+        ("JobFactoryTotalProcs=12", 2),
+        ("JobMaterializeLimit=10; JobFactoryTotalProcs=100", 0),
+        ("JobMaterializeLimit=100; JobFactoryTotalProcs=10", 0),
+        ("JobMaterializeLimit=foo; JobFactoryTotalProcs=foo", 0),
+    ],
 )
-def test_an_expression_without_a_number_is_a_problem_of_its_row_only(make_ad, expression):
-    row = row_of(make_ad(RequestMemory=expression))
-    assert row.memory_mib is None
-    assert row.problem.attribute == "RequestMemory"
+def test_user_jobs_that_are_still_to_be_made_of_a_cluster_are_demand_as_far_as_they_may_be(count, attributes, unmade):
+    answer, _ = count(clusters=[f"{CLUSTER}{attributes}]"])
+    assert sum(row["idle_jobs"] for row in answer["rows"]) == unmade
 
 
-@pytest.mark.parametrize("expression", ["1e300", "-1e300", "9223372036854775807"])
-def test_a_huge_number_can_be_read_by_the_publisher(make_ad, expression):
-    assert abs(row_of(make_ad(RequestMemory=expression)).memory_mib) >= 2**53
+def test_made_and_unmade_user_jobs_of_a_cluster_are_one_row(count):
+    answer, _ = count([f"[{JOB}; JobCount=3; EnteredCurrentStatus=5]"], [f"{CLUSTER}JobFactoryTotalProcs=12]"])
+    assert [row["idle_jobs"] for row in answer["rows"]] == [5]
 
 
-@pytest.mark.parametrize("expression", ["undefined", "error", "foo", "7", "{1}", "[a=1]"])
-def test_an_accounting_group_that_is_no_text_is_none(make_ad, expression):
-    assert row_of(make_ad(AcctGroup=expression)).accounting_group is None
+TWO = ('[Name="ap1"; MyAddress="<a>"; JobsStarted=4]', '[Name="ap2"; MyAddress="<b>"; TotalRunningJobs=2]')
 
 
-def test_bytes_that_are_not_utf8_do_not_stop_the_census(make_ad):
-    row = row_of(make_ad(AcctGroup=r'"x\377"', Requirements=r'"\377"', RequestMemory=r'"\355\240\200"'))
-    assert (row.accounting_group, row.requirements) == (None, r'"\377" // None')
-    assert row.problem.expression == r'"\355\240\200"'
+@pytest.mark.parametrize(
+    ("wanted", "found"), [("all", ["ap1", "ap2"]), ("local", ["ap2"]), (["ap1"], ["ap1"]), (["ap3"], [])]
+)
+def test_the_schedds_that_are_wanted_are_located(wanted, found):
+    located = schedd._locate(Collector(TWO), wanted)["schedds"]
+    assert [place["name"] for place in located] == found
 
 
-@pytest.fixture
-def slots_of():
-    """Returns the slots that a collector with these ads has."""
-
-    class Collector:
-        def __init__(self, ads) -> None:
-            self._ads = ads
-
-        def query(self, ad_type, constraint, projection):
-            assert ad_type == htcondor2.AdType.Startd
-            assert "GLIDEPOST_Site" in constraint
-            assert "SlotType" in projection
-            return self._ads
-
-    def read(*texts: str) -> tuple[Slot, ...]:
-        found = schedd._slots(Collector([classad2.ClassAd(text) for text in texts]))
-        return msgspec.json.decode(json.dumps(found), type=tuple[Slot, ...])
-
-    return read
+def test_a_local_schedd_that_is_not_in_the_collector_is_located():
+    (place,) = schedd._locate(Collector(), "local")["schedds"]
+    assert place["name"] == "ap2"
+    assert classad2.ClassAd(place["ad"])["MyAddress"] == "<b>"
 
 
-def test_a_partitionable_slot_is_a_glidein(slots_of):
-    text = '[GLIDEPOST_Site="north"; GLIDEPOST_Shape="cpu"; SlotType="Partitionable"; TotalSlotCpus=8; Cpus=3]'
-    assert slots_of(text) == (Slot("north", "cpu", 8, 3, 0, 0),)
+def test_a_schedds_counters_come_with_its_place():
+    one, two = schedd._locate(Collector(TWO), "all")["schedds"]
+    assert (one["started"], one["wait_s"], one["running"]) == (4, None, None)
+    assert two["running"] == 2
+    assert "JobsStarted" not in one["ad"]
 
 
-def test_dynamic_slots_are_parts_of_a_glidein(slots_of):
-    assert slots_of('[GLIDEPOST_Site="north"; SlotType="Dynamic"; TotalSlotCpus=8; Cpus=1]') == ()
+def test_slots_of_glideins_and_free_ones_of_others_are_seen_and_running_user_jobs_counted():
+    glidein = 'GLIDEPOST_Site="north"; SlotType="Partitionable"'
+    collector = Collector(
+        taken=[f"[{glidein}; NumDynamicSlots=4; TotalSlotCpus=4]"],
+        free=[
+            f'[{glidein}; NumDynamicSlots=1; State="Unclaimed"; Cpus=3; HasFoo=true]',
+            '[SlotType="Partitionable"; NumDynamicSlots=9; State="Unclaimed"; Cpus=1]',
+        ],
+    )
+    answer = schedd._see(collector, ["HasFoo"])
+    assert [(slot["site"], slot["cpus_free"]) for slot in answer["slots"]] == [("north", 0), ("north", 3), ("", 1)]
+    assert answer["running_inside"] == 5
+    assert "HasFoo" in answer["slots"][1]["ad"]
 
 
-def test_a_startd_that_advertises_nonsense_does_not_stop_the_census(slots_of):
-    nonsense = '[GLIDEPOST_Site=foo+1; GLIDEPOST_Shape=7; TotalSlotCpus="many"; Cpus=real("INF"); GPUs=error]'
-    good = '[GLIDEPOST_Site="north"; GLIDEPOST_Shape="cpu"; TotalSlotCpus=8; Cpus=3]'
-    assert slots_of(nonsense, good) == (Slot("", "", 0, 0, 0, 0), Slot("north", "cpu", 8, 3, 0, 0))
+def test_a_startd_of_any_bytes_does_not_stop_the_census():
+    answer = schedd._see(Collector(free=[r'[GLIDEPOST_Site="\377"; State="Unclaimed"; Cpus=1; Start="\377"]']), [])
+    assert answer["slots"][0]["site"] == ""

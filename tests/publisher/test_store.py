@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import time
 
 import boto3
@@ -7,7 +8,8 @@ import botocore.config
 import pytest
 
 from glidepost.publisher.store import S3Store
-from glidepost.schema.errors import ConfigError, StoreError
+from glidepost.schema.document import MAX_DOCUMENT_BYTES
+from glidepost.schema.errors import ConfigError, StoreError, UntrustedDocument
 from glidepost.schema.publisher_config import StoreSettings
 
 OFFLINE = StoreSettings("glidepost", "https://store.example.org", endpoint="http://127.0.0.1:1")
@@ -36,6 +38,40 @@ def test_what_was_written_is_read_and_listed(store):
 def test_a_key_exists_only_whole(store):
     store.put("v1/ab", b"1", content_type="text/plain", cache_seconds=5)
     assert [store.exists(key) for key in ("v1/ab", "v1/a", "v1/")] == [True, False, False]
+
+
+def test_what_was_removed_is_gone_and_may_be_removed_again(store):
+    store.put("v1/a", b"1", content_type="text/plain", cache_seconds=5)
+    for _ in range(2):
+        store.delete("v1/a")
+        assert store.get("v1/a") is None
+
+
+@pytest.mark.parametrize(("size", "encoding"), [(100, None), (101, "gzip")])
+def test_what_is_longer_than_a_bound_is_compressed(store, aws, size, encoding):
+    store.put("v1/a", b"x" * size, content_type="text/plain", cache_seconds=5, compress_above=100)
+    assert aws.head_object(Bucket="glidepost", Key="v1/a").get("ContentEncoding") == encoding
+    assert store.get("v1/a") == b"x" * size
+
+
+def test_a_tarball_is_no_encoding(store):
+    store.put("v1/a.tar.gz", gzip.compress(b"x"), content_type="application/gzip", cache_seconds=5)
+    assert store.get("v1/a.tar.gz") == gzip.compress(b"x")
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "why"),
+    [
+        (gzip.compress(b"x" * (MAX_DOCUMENT_BYTES + 1)), "gzip", "more than 8388608 bytes when unpacked"),
+        (b"x" * (MAX_DOCUMENT_BYTES + 1), "", "8388609 bytes, more than"),
+        (b"{}", "gzip", "not gzip"),
+        (gzip.compress(b"{}")[:-1], "gzip", "was cut"),
+    ],
+)
+def test_what_is_too_large_or_badly_packed_is_refused(store, aws, body, encoding, why):
+    aws.put_object(Bucket="glidepost", Key="v1/a", Body=body, ContentEncoding=encoding)
+    with pytest.raises(UntrustedDocument, match=f"v1/a: .*{why}"):
+        store.get("v1/a")
 
 
 def test_a_missing_bucket_is_a_store_error_with_the_key(aws):

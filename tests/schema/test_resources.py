@@ -24,9 +24,9 @@ def test_every_resource_that_does_not_fit_is_named(change, words):
     assert words in found[0]
 
 
-def test_memory_is_rounded_up_as_the_startd_does():
-    assert shortfalls(Request(1, 1000, 1), replace(OFFER, memory_mib=1000))
-    assert not shortfalls(Request(1, 1000, 1), replace(OFFER, memory_mib=1024))
+@pytest.mark.parametrize(("memory_mib", "holds"), [(999, 0), (1000, 1), (2023, 1), (2024, 2), (3048, 3)])
+def test_memory_is_rounded_up_as_the_startd_does_but_for_the_last_that_fits(memory_mib, holds):
+    assert capacity(Request(1, 1000, 1), replace(OFFER, memory_mib=memory_mib)) == holds
 
 
 def test_a_user_job_that_may_outlive_the_glidein_does_not_fit():

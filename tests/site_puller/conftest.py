@@ -37,6 +37,7 @@ class Store:
     url: str = ""
     date: Optional[datetime] = None
     objects: dict[str, bytes] = field(default_factory=dict)
+    encodings: dict[str, str] = field(default_factory=dict)
     answers: dict[str, Answer] = field(default_factory=dict)
     gets: list[tuple[str, int]] = field(default_factory=list)
     posts: list[tuple[str, bytes]] = field(default_factory=list)
@@ -75,7 +76,8 @@ def _handler(store: Store) -> type[BaseHTTPRequestHandler]:
             tag = f'"{hashlib.sha256(body or b"").hexdigest()[:12]}"'
             status = 404 if body is None else 304 if self.headers.get("If-None-Match") == tag else 200
             store.gets.append((key, status))
-            self.answer(status, (body or b"") if status == 200 else b"", ETag=tag)
+            encoding = {"Content_Encoding": store.encodings[key]} if key in store.encodings else {}
+            self.answer(status, (body or b"") if status == 200 else b"", ETag=tag, **encoding)
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -33,6 +33,7 @@ def test_a_cycle_submits_what_is_assigned_and_reports_it(run_cycle, publish, mak
     report = web.last_heartbeat()
     assert (report.site, report.demand_sequence, report.errors) == ("north", 7, ())
     assert (report.shapes[0].submitted, report.shapes[0].reason) == (4, "satisfied")
+    assert (report.shapes[0].advertises["GLIDEPOST_Shape"], report.shapes[0].accept) == ("cpu", ())
     assert record.load(state / "cycle.json").plans == done.plans
 
 

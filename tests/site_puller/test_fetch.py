@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import time
 from datetime import datetime, timedelta, timezone
 
@@ -12,6 +13,7 @@ from glidepost.site_puller import fetch
 from glidepost.site_puller.fetch import Reader
 
 KEY = "v1/demand.json"
+LONG = b'{"kind": "demand/1"}' * 10_000
 
 
 @pytest.fixture
@@ -116,6 +118,41 @@ def test_a_transfer_that_was_cut_is_an_error_and_not_kept(reader, web, now, tmp_
     with pytest.raises(StoreError):
         reader.get(KEY, now=now)
     assert not (tmp_path / "documents").exists()
+
+
+def test_a_compressed_object_is_kept_unpacked_and_not_sent_again(reader, web, now, tmp_path):
+    web.objects[KEY], web.encodings[KEY] = gzip.compress(LONG), "gzip"
+    assert reader.get(KEY, now=now).body == LONG
+    assert (tmp_path / "documents" / "v1-demand.json").read_bytes() == LONG
+    assert (reader.get(KEY, now=now).body, web.gets) == (LONG, [(KEY, 200), (KEY, 304)])
+
+
+def test_an_object_that_is_no_longer_compressed_is_read(reader, web, now):
+    web.objects[KEY], web.encodings[KEY] = gzip.compress(LONG), "gzip"
+    reader.get(KEY, now=now)
+    web.objects[KEY] = b"{}"
+    del web.encodings[KEY]
+    assert reader.get(KEY, now=now).body == b"{}"
+
+
+def test_a_store_may_name_no_encoding_by_its_name(reader, web, now):
+    web.objects[KEY], web.encodings[KEY] = b"{}", "identity"
+    assert reader.get(KEY, now=now).body == b"{}"
+
+
+def test_a_compressed_object_in_chunks_without_a_length_is_read(reader, web, now):
+    body = gzip.compress(LONG)
+
+    def send(handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.send_header("Content-Encoding", "GZIP")
+        handler.end_headers()
+        for chunk in (body[:100], body[100:], b""):
+            handler.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+
+    web.answers[KEY] = send
+    assert reader.get(KEY, now=now).body == LONG
 
 
 @pytest.mark.parametrize("seconds", [-7200, -1, 0, 299, 7200])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
+import zlib
 from datetime import timedelta
 
 import pytest
@@ -181,6 +183,58 @@ def test_a_small_answer_that_unpacks_to_a_large_one_is_not_read_to_its_end(read,
     body = gzip.compress(b" " * (MAX_DOCUMENT_BYTES * 4))
     web.answers[DEMAND] = lambda handler: handler.answer(200, body, Content_Encoding="gzip")
     with pytest.raises(StoreError, match="more than"):
+        read()
+
+
+BOMB = gzip.compress(b" " * (MAX_DOCUMENT_BYTES + 1))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "why"),
+    [
+        ("gzip", BOMB, f"more than {MAX_DOCUMENT_BYTES} bytes"),
+        ("gzip", gzip.compress(BOMB) + BOMB, "something stands behind it"),
+        ("gzip", gzip.compress(b"{}")[:-3], "was cut"),
+        ("gzip", b"{}", "not gzip"),
+        ("gzip", b"", "was cut"),
+        ("gzip, gzip", gzip.compress(gzip.compress(b"{}")), "'gzip, gzip', which was not asked for"),
+        ("deflate", zlib.compress(b"{}"), "'deflate', which was not asked for"),
+        ("br", b"{}", "'br', which was not asked for"),
+    ],
+)
+def test_an_encoding_that_is_none_of_ours_is_refused_and_not_kept(read, web, make_config, encoding, body, why):
+    web.objects[DEMAND], web.encodings[DEMAND] = body, encoding
+    with pytest.raises(StoreError, match=why):
+        read()
+    assert not (make_config().state / "documents").exists()
+
+
+def test_a_bomb_takes_no_more_memory_than_the_largest_document(read, web):
+    web.objects[DEMAND], web.encodings[DEMAND] = gzip.compress(b"\0" * 50 * MAX_DOCUMENT_BYTES), "gzip"
+    tracemalloc.start()
+    with pytest.raises(StoreError, match="more than"):
+        read()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * MAX_DOCUMENT_BYTES
+
+
+def test_a_compressed_transfer_that_was_cut_is_an_error_and_not_kept(read, web, make_config):
+    body = gzip.compress(b"{}" * 1000)
+    web.answers[DEMAND] = lambda handler: handler.answer(
+        200, body[:20], Content_Length=str(len(body)), Content_Encoding="gzip"
+    )
+    with pytest.raises(StoreError):
+        read()
+    assert not (make_config().state / "documents").exists()
+
+
+def test_a_compressed_demand_is_verified_as_it_was_signed(read, publish, web, make_group):
+    demand = publish(make_group(5))
+    web.objects[DEMAND], web.encodings[DEMAND] = gzip.compress(web.objects[DEMAND]), "gzip"
+    assert read().demand == demand
+    web.objects[DEMAND] = gzip.compress(gzip.decompress(web.objects[DEMAND]).replace(b"5", b"6", 1))
+    with pytest.raises(UntrustedDocument):
         read()
 
 

@@ -97,9 +97,8 @@ class Session:
     @contextmanager
     def get(self, url: str, **_: object) -> Iterator[SimpleNamespace]:
         body = self.objects.get(url.split("/", 3)[3])
-        yield SimpleNamespace(
-            status_code=404 if body is None else 200, headers={}, iter_content=lambda _: [body] if body else []
-        )
+        raw = SimpleNamespace(stream=lambda _, **__: [body] if body else [])
+        yield SimpleNamespace(status_code=404 if body is None else 200, headers={}, raw=raw)
 
     def post(self, _: str, **__: object) -> SimpleNamespace:
         return SimpleNamespace(status_code=204, request=SimpleNamespace(method="POST"))

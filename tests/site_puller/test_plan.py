@@ -103,6 +103,12 @@ def test_an_unknown_queue_is_the_reason_even_without_demand(one):
     assert one(None, Holding(None)).reason == "queue-unknown"
 
 
+def test_a_shape_that_the_pool_says_does_not_match_is_no_fit_though_it_is_large_enough(one, make_group):
+    line = one([replace(make_group(3), shapes={"north": ()})])
+    assert (line.reason, line.submit) == ("no-fit", 0)
+    assert "does not match" in line.detail
+
+
 # What is counted
 
 
@@ -144,6 +150,18 @@ def test_a_group_that_only_the_second_shape_fits_is_left_to_it(make_demand, make
     shapes = [make_shape("gpu", gpus=1), make_shape("cpu")]
     gpu, cpu = plan(make_demand(make_group(3)), "north", shapes, {"gpu": NOTHING, "cpu": NOTHING})
     assert (gpu.reason, cpu.submit) == ("no-fit", 3)
+
+
+def test_a_group_is_held_by_the_shapes_that_the_pool_names(make_demand, make_group, make_shape):
+    shapes = [make_shape("old-os"), make_shape("new-os")]
+    holdings = {"old-os": NOTHING, "new-os": NOTHING}
+    group = replace(make_group(5), shapes={"north": ("new-os",)})
+    old, new = plan(make_demand(group), "north", shapes, holdings)
+    assert (old.reason, old.submit, new.submit) == ("no-fit", 0, 5)
+
+
+def test_what_the_pool_names_for_another_site_restricts_nothing_here(one, make_group):
+    assert one([replace(make_group(5), shapes={"south": ()})]).submit == 5
 
 
 def test_the_limit_over_all_shapes_counts_what_a_silent_batch_system_may_hold(make_demand, make_group, make_shape):

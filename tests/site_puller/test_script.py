@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from glidepost.schema import start
 from glidepost.schema.demand import GlideinRelease, Tarball
 from glidepost.schema.puller_config import GlideinOptions
 from glidepost.site_puller.script import render
@@ -88,6 +89,14 @@ def test_gpus_are_kept_for_those_that_ask_for_them(facts, make_shape):
     assert facts(shape=make_shape(gpus=1))["GLIDEPOST_START"] == "((TARGET.RequestGPUs ?: 0) > 0)"
     both = facts(shape=make_shape(gpus=1), glidein=GlideinOptions(start="a || b"))["GLIDEPOST_START"]
     assert both == "((TARGET.RequestGPUs ?: 0) > 0) && (a || b)"
+
+
+def test_accounting_groups_are_in_start_as_matching_reads_them(facts, make_shape):
+    said = facts(shape=replace(make_shape(), accept=("sim",), deny=("sim.prod",), cvmfs=("a.b", "c.d")))
+    assert said["GLIDEPOST_START"] == " && ".join(
+        f"({clause})" for clause in start.clauses(gpus=0, accept=("sim",), deny=("sim.prod",))
+    )
+    assert said["GLIDEPOST_CVMFS"] == "a.b c.d"
 
 
 def test_the_script_is_complete_and_holds_no_secret(make_config, make_shape, make_demand):

@@ -1,0 +1,217 @@
+"""`glidepost publisher check`: everything that a run needs, each tried for real, each with its own verdict.
+
+Here is what concerns this host and the pool; check_store.py has the store, as the publisher, a site and a stranger
+see it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Protocol
+
+from nacl.exceptions import CryptoError
+
+from glidepost.schema.errors import ConfigError, GlidepostError, PoolError
+from glidepost.schema.files import write_atomic
+from glidepost.schema.keys import PublicKey, SigningKey
+from glidepost.schema.publisher_config import PublisherConfig, load_sites
+from glidepost.schema.sealing import seal
+from glidepost.schema.units import format_duration
+
+from . import census, release
+
+OK: Final = "ok"
+FAILED: Final = "failed"
+SKIPPED: Final = "skipped"
+CONNECT_S: Final = 5
+TOKEN_SITE: Final = "check"  # noqa: S105 - a name: the identity of the token that is made, looked at and thrown away
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How one check went. `state` is OK, FAILED or SKIPPED; `remedy` says what to do, empty when all is well."""
+
+    name: str
+    state: str
+    text: str
+    remedy: str = ""
+
+
+class Skipped(Exception):  # noqa: N818 - nothing is wrong
+    """There is nothing to check yet."""
+
+    def __init__(self, what: str, *, remedy: str) -> None:
+        super().__init__(what)
+        self.remedy = remedy
+
+
+class CheckedPool(Protocol):
+    """What is tried of a pool; `Pool` is the real one."""
+
+    def ask(self) -> census.Answer:
+        """Returns what schedds and collector say."""
+
+    def token(self, site: str) -> str:
+        """Returns a new token for the glideins of a site."""
+
+    def condor_version(self) -> str:
+        """Returns the version of the pool's oldest schedd, such as "25.14.1"."""
+
+
+def attempt(name: str, check: Callable[[], str]) -> Finding:
+    """Returns how a check went, which returns what it found or raises what is wrong."""
+    try:
+        return Finding(name, OK, check())
+    except Skipped as skipped:
+        return Finding(name, SKIPPED, str(skipped), skipped.remedy)
+    except GlidepostError as error:
+        return Finding(name, FAILED, error.what, error.hint)
+    except OSError as error:
+        return Finding(name, FAILED, str(error), "is the disk full, or may the file or folder not be used?")
+
+
+def check_host(config: PublisherConfig) -> Iterator[Finding]:
+    """Yields what is found in the files of this host."""
+    yield attempt("signing key", lambda: _signing_key(Path(config.demand.signing_key)))
+    yield attempt("sites", lambda: _sites(Path(config.demand.sites)))
+    yield attempt("state folder", lambda: _state(Path(config.demand.state)))
+
+
+def check_pool(config: PublisherConfig, pool: CheckedPool, *, now: datetime) -> Iterator[Finding]:
+    """Yields what is found of the pool: its collector and schedds, its tokens, and whether the tarballs suit it."""
+    for address in config.pool.collectors:
+        yield attempt(f"collector {address}", lambda address=address: _connect(address))  # type: ignore[misc]
+    yield from _schedds(pool)
+    yield attempt("pool token", lambda: _token(config, pool.token(TOKEN_SITE), now))
+    if not config.glidein.tarballs:
+        yield attempt("tarballs", _no_tarballs)
+        return
+    version = attempt("pool's version", pool.condor_version)
+    if version.state != OK:
+        yield version
+    for name in config.glidein.tarballs:
+        yield attempt(
+            f"tarball {Path(name).name}",
+            lambda name=name: _tarball(Path(name), version.text if version.state == OK else ""),  # type: ignore[misc]
+        )
+
+
+def _signing_key(path: Path) -> str:
+    key = SigningKey.load(path)
+    return f"{path}, key id {key.public.key_id}; sites need public_key = {str(key.public)!r}"
+
+
+def _sites(path: Path) -> str:
+    sites = load_sites(path)
+    if not sites:
+        raise Skipped(
+            "no site is enrolled yet", remedy="glidepost publisher enroll 'LINE', with the line from the site"
+        )
+    broken = [name for name, key in sites.items() if not _can_be_sealed_for(key)]
+    if broken:
+        raise ConfigError(
+            f"{path}: nothing can be sealed for the key of {', '.join(broken)}",
+            hint="a letter of it was lost: enrol the site again",
+        )
+    return f"{len(sites)} enrolled: {', '.join(sorted(sites))}"
+
+
+def _can_be_sealed_for(key: PublicKey) -> bool:
+    try:
+        seal(b"", key)
+    except CryptoError:
+        return False
+    return True
+
+
+def _state(folder: Path) -> str:
+    probe = folder / "publisher.check"
+    write_atomic(probe, b"")
+    probe.unlink()
+    return f"{folder} can be written"
+
+
+def _connect(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S):
+            return "takes connections, from here at least"
+    except (OSError, ValueError, OverflowError) as error:
+        raise PoolError(
+            f"no connection: {error}",
+            hint="glideins connect to this address: is it the collector's, and does the firewall let it through?",
+        ) from error
+
+
+def _schedds(pool: CheckedPool) -> Iterator[Finding]:
+    answers: list[census.ScheddAnswer] = []
+
+    def ask() -> str:
+        answers.extend(pool.ask().schedds)
+        return f"{len(answers)} to be asked"
+
+    yield attempt("census", ask)
+    for answer in answers:
+        name = f"schedd {answer.name}"
+        if answer.error is None:
+            yield Finding(name, OK, f"{answer.idle_jobs} idle user jobs in {len(answer.rows)} rows")
+        else:
+            remedy = (
+                "is it up, does it allow READ to this account, is [census] timeout long enough? condor_q -name NAME"
+            )
+            yield Finding(name, FAILED, answer.error, remedy.replace("NAME", answer.name))
+
+
+def _token(config: PublisherConfig, token: str, now: datetime) -> str:
+    """Says whether glideins with such a token are let in: HTCondor compares issuer and subject with its own names."""
+    claims = _claims(token)
+    domain = config.pool.trust_domain
+    if claims.get("iss") != domain:
+        raise ConfigError(
+            f"condor_token_create issues for {claims.get('iss')!r}, and [pool] trust_domain is {domain!r}",
+            hint="set trust_domain to what condor_config_val TRUST_DOMAIN says on the central manager",
+        )
+    expires = claims.get("exp")
+    if not isinstance(expires, int) or expires <= now.timestamp():
+        raise PoolError("the token has no end, or is expired at birth", hint="is this host's clock right?")
+    left = format_duration(expires - int(now.timestamp()))
+    return f"can be made with key {config.pool.token_key}: {claims.get('sub')}, good for {left}"
+
+
+def _claims(token: str) -> dict[str, object]:
+    """Returns what a token says (RFC 7519, its second part); its signature is the collector's business."""
+    try:
+        part = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (IndexError, ValueError) as error:
+        raise PoolError("what condor_token_create printed is no token", hint="try it by hand") from error
+    return claims if isinstance(claims, dict) else {}
+
+
+def _no_tarballs() -> str:
+    raise ConfigError(
+        "[glidein] tarballs is empty: glideins have nothing to run",
+        hint="make one: glidepost glidein build --from CONDOR_PREFIX --output FILE",
+    )
+
+
+def _tarball(path: Path, pool_version: str) -> str:
+    found = release.describe(path, public_url="https://unused")
+    if pool_version and _numbers(found.condor_version) > _numbers(pool_version):
+        raise ConfigError(
+            f"HTCondor {found.condor_version} is newer than the pool's {pool_version}: its slots may never match",
+            hint=f"build it from HTCondor {pool_version} or older",
+        )
+    return (
+        f"HTCondor {found.condor_version} for {found.os} {found.arch}; the pool has {pool_version or 'an unknown one'}"
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in version.split(".") if word.isdigit())

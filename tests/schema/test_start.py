@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glidepost.publisher import classads
+from glidepost.schema import start
+
+
+def welcomes(accounting_group, **rules) -> bool:
+    """What a startd makes of the clauses."""
+    job = classads.parse(f"[AcctGroup = {start.quoted(accounting_group)}]" if accounting_group else "[]")
+    here = classads.parse("[Cpus = 1]")
+    return all(classads.is_true(classads.expression(text).eval(here, job)) for text in start.clauses(gpus=0, **rules))
+
+
+@pytest.mark.parametrize(
+    ("group", "accept", "deny", "welcome"),
+    [
+        (None, (), (), True),
+        (None, ("sim",), (), False),
+        (None, (), ("sim",), True),
+        ("sim", ("sim",), (), True),
+        ("SIM.Prod", ("sim",), (), True),
+        ("simulation", ("sim",), (), False),
+        ("sim", (), ("sim",), False),
+        ("sim.prod", ("sim",), ("sim.prod",), False),
+        ("sim.test", ("sim",), ("sim.prod",), True),
+        ("ana", ("sim", "ana"), (), True),
+    ],
+)
+def test_an_accounting_group_stands_for_those_below_it(group, accept, deny, welcome):
+    assert welcomes(group, accept=accept, deny=deny) == welcome
+    assert (start.refusal(group, accept=accept, deny=deny) is None) == welcome
+
+
+names = st.text(alphabet="aAbB._-@", min_size=1, max_size=5)
+
+
+@given(st.none() | names, st.lists(names, max_size=3), st.lists(names, max_size=3))
+def test_words_and_clauses_agree(group, accept, deny):
+    assert welcomes(group, accept=accept, deny=deny) == (start.refusal(group, accept=accept, deny=deny) is None)
+
+
+@given(st.text(alphabet='a"\\&()', min_size=1, max_size=12))
+def test_a_name_stays_a_string_whatever_it_holds(name):
+    assert classads.expression(start.quoted(name)).eval() == name
+
+
+def test_gpus_are_kept_for_those_that_ask_for_them():
+    assert start.clauses(gpus=0) == ()
+    (clause,) = start.clauses(gpus=2)
+    asked = (classads.parse(text) for text in ("[]", "[RequestGPUs = 0]", "[RequestGPUs = 1]"))
+    here = classads.parse("[GPUs = 2]")
+    assert [classads.expression(clause).eval(here, job) for job in asked] == [False, False, True]
