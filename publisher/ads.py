@@ -133,6 +133,7 @@ def number(ad: classad2.ClassAd, attribute: str, default: Optional[int]) -> Opti
 
 def _row(ad: classad2.ClassAd) -> Row:
     row: Row = {"owner": _text(ad, "Owner") or "", "accounting_group": _text(ad, "AcctGroup"), "problem": None}
+    row["domain"] = (_text(ad, "User") or "").rpartition("@")[2].lower()
     for attribute, (name, default) in REQUESTS.items():
         value = number(ad, attribute, default)
         if value is None:

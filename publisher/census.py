@@ -51,6 +51,7 @@ class Row:
     ad: str
     gpu_capability: Optional[str] = None
     gpu_memory_mib: Optional[int] = None
+    domain: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class JobGroup:
-    """A group, and the ClassAd of a user job like those in it, as text. The ad stays in the pool."""
+    """A group, the ClassAd of a user job like those in it, as text, and their owners' domain. Both stay in the pool."""
 
     group: Group
     ad: str
+    domain: str = ""
 
 
 def schedd_views(answer: Answer) -> tuple[ScheddView, ...]:
@@ -147,7 +149,7 @@ def group(
                 memory_mib=_up(request.memory_mib, memory_step_mib),
                 disk_mib=_up(request.disk_mib, disk_step_mib),
             )
-            folded.setdefault((stepped, row.accounting_group, row.max_runtime_s, row.ad), []).append(row)
+            folded.setdefault((stepped, row.accounting_group, row.max_runtime_s, row.domain, row.ad), []).append(row)
     groups = sorted(((_count(of), _id(key), of) for key, of in folded.items()), key=lambda item: (-item[0], item[1]))
     if groups[MAX_GROUPS:]:
         rest = [row for _, _, of in groups[MAX_GROUPS:] for row in of]
@@ -244,7 +246,7 @@ def _folded(name: str, rows: list[Row]) -> JobGroup:
     if request.gpus:
         requests["RequestGPUs"] = request.gpus
     written = "".join(f"{attribute} = {value}; " for attribute, value in requests.items())
-    return JobGroup(folded, f"[{written}{first.ad[1:]}")
+    return JobGroup(folded, f"[{written}{first.ad[1:]}", first.domain)
 
 
 def _id(key: tuple[object, ...]) -> str:

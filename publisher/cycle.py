@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Optional, Protocol
 
-from glidepost.schema.demand import Demand, GlideinRelease
+from glidepost.schema.demand import Demand, GlideinRelease, Rules
 from glidepost.schema.document import parse_object
 from glidepost.schema.errors import ConfigError, GlidepostError, PoolError, UntrustedDocument
 from glidepost.schema.heartbeat import Heartbeat
@@ -155,6 +155,11 @@ def _decide(
         groups=shares.assign(groups, candidates, covered=covered, overcommit=config.demand.overcommit),
         unevaluated=unevaluated,
         glidein=glidein,
+        rules={
+            site: Rules(rule.accept, rule.deny)
+            for site, rule in sorted(config.rules.items())
+            if site in heartbeats and (rule.accept or rule.deny)
+        },
     )
     return Outlook(demand, jobs, heartbeats, offered.refused, matcher)
 

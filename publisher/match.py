@@ -127,7 +127,7 @@ class Matcher:
         for who, accept, deny in refusals:
             if not accept and not deny:
                 continue
-            words = start.refusal(group.accounting_group, accept=accept, deny=deny)
+            words = start.refusal(group.accounting_group, domain=job.domain, accept=accept, deny=deny)
             if words:
                 found.append(f"{words} by {who}")
         said = bool(found)
@@ -202,7 +202,9 @@ class Matcher:
         known = self._shapes.get((site, shape.name))
         if known is None or (known[0] is not shape and known[0] != shape):
             version = slot_ad.condor_version(shape, self._tarballs) or classads.VERSION
-            known = (shape, self._side("the site", classads.parse(slot_ad.offline(site, shape, version))))
+            rules = self._rules.get(site, _NO_RULES)
+            text = slot_ad.offline(site, shape, version, rules)
+            known = (shape, self._side("the site", classads.parse(text)))
             self._shapes[site, shape.name] = known
         return known[1]
 
@@ -226,6 +228,8 @@ def _job_ad(job: JobGroup) -> Any:
             ad[name] = number
     if job.group.accounting_group and "AcctGroup" not in ad:
         ad["AcctGroup"] = job.group.accounting_group
+    if job.domain:
+        ad["User"] = f"@{job.domain}"
     return ad
 
 

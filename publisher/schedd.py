@@ -28,6 +28,7 @@ _NEEDS: Final = [
     "JobUniverse",
     "EnteredCurrentStatus",
     "Owner",
+    "User",
     "AcctGroup",
     "Requirements",
     "RequireGPUs",

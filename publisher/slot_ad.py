@@ -8,6 +8,7 @@ from typing import Final, Optional
 from glidepost.schema import advertised, start
 from glidepost.schema.demand import Tarball
 from glidepost.schema.heartbeat import ShapeReport
+from glidepost.schema.publisher_config import SiteRules
 from glidepost.schema.start import quoted
 
 DEFAULT_ARCH: Final = "X86_64"  # of a site that says nothing, as in puller.toml
@@ -58,6 +59,7 @@ _EXPRESSIONS: Final = {
     ),
     "GLIDEPOST_Start": "time()",
 }
+_NO_RULES: Final = SiteRules()
 # The words of /etc/os-release that the glidein chooses its tarball by, as HTCondor's OpSysAndVer begins.
 _OS_WORDS: Final = {
     "almalinux": "el",
@@ -69,7 +71,7 @@ _OS_WORDS: Final = {
 }
 
 
-def offline(site: str, shape: ShapeReport, condor_version: str) -> str:
+def offline(site: str, shape: ShapeReport, condor_version: str, rules: SiteRules = _NO_RULES) -> str:
     """Returns the text of the slot's ClassAd.
 
     Nothing of it is code of the site: its words become literals, and only names in schema/advertised.py are taken.
@@ -78,6 +80,7 @@ def offline(site: str, shape: ShapeReport, condor_version: str) -> str:
         site: The enrolled name, which the shape's report cannot change.
         shape: From the site's heartbeat.
         condor_version: Of the glidein's HTCondor, "25.14.1".
+        rules: Of the pool for this site; its glideins have them in their START too.
     """
     said, _ = advertised.known(shape.advertises)
     offers = shape.offers
@@ -97,6 +100,7 @@ def offline(site: str, shape: ShapeReport, condor_version: str) -> str:
     texts.update(_gpus(offers.gpus, said))
     texts.update(_EXPRESSIONS, **_times(offers.walltime_s))
     clauses = start.clauses(gpus=offers.gpus, accept=shape.accept, deny=shape.deny)
+    clauses += start.clauses(gpus=0, accept=rules.accept, deny=rules.deny)
     texts["Start"] = " && ".join([*(f"({clause})" for clause in clauses), "(time() < GLIDEIN_ToRetire)"])
     return "[" + "; ".join(f"{name} = {text}" for name, text in texts.items()) + "]"
 

@@ -118,6 +118,14 @@ class GlideinRelease:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """Whom the pool lets run at one site: accounting groups, and with "@" owners' domains; empty `accept` is all."""
+
+    accept: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Demand(Document):
     """The demand of one pool at one time."""
 
@@ -137,6 +145,7 @@ class Demand(Document):
     pool_view: dict[str, dict[str, ShapeView]] = field(default_factory=dict)
     other: Optional[Other] = None
     metrics: Optional[Metrics] = None
+    rules: dict[str, Rules] = field(default_factory=dict)
 
     @property
     def idle_jobs(self) -> int:

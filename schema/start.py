@@ -1,6 +1,7 @@
 """What a glidein's START asks of a user job, in words that a startd reads and that the publisher's matching reads.
 
-An accounting group in `accept` or `deny` stands for itself and for the groups below it: "group_sim" for
+An entry that begins with "@" is the domain of the user jobs' owners: "@icecube.wisc.edu". Any other is an accounting
+group. An accounting group in `accept` or `deny` stands for itself and for the groups below it: "group_sim" for
 "group_sim.prod" too. Case does not matter, as HTCondor compares. An empty `accept` accepts all, also user jobs without
 an accounting group; `deny` goes before `accept`.
 """
@@ -16,8 +17,8 @@ def clauses(*, gpus: int, accept: Sequence[str] = (), deny: Sequence[str] = ()) 
 
     Args:
         gpus: Of the glidein. GPUs are kept for those who ask for them, as in resources.shortfalls.
-        accept: Accounting groups that may run.
-        deny: Accounting groups that may not.
+        accept: Accounting groups and domains that may run.
+        deny: Those that may not.
     """
     found = ["(TARGET.RequestGPUs ?: 0) > 0"] if gpus else []
     if accept:
@@ -27,13 +28,24 @@ def clauses(*, gpus: int, accept: Sequence[str] = (), deny: Sequence[str] = ()) 
     return tuple(found)
 
 
-def refusal(accounting_group: Optional[str], *, accept: Sequence[str] = (), deny: Sequence[str] = ()) -> Optional[str]:
-    """Returns why user jobs of an accounting group may not run, None when they may: what the clauses above say."""
+def refusal(
+    accounting_group: Optional[str], *, domain: str = "", accept: Sequence[str] = (), deny: Sequence[str] = ()
+) -> Optional[str]:
+    """Returns why user jobs may not run, None when they may: what the clauses above say.
+
+    Args:
+        accounting_group: Theirs, if any.
+        domain: Of their owners, "icecube.wisc.edu".
+        accept: Accounting groups and domains that may run.
+        deny: Those that may not.
+    """
     name = accounting_group or ""
     who = f"accounting group {name}" if name else "user jobs without an accounting group"
-    if _is_in(name, deny):
-        return f"{who} is denied"
-    if accept and not _is_in(name, accept):
+    if any(entry.startswith("@") for entry in (*accept, *deny)):
+        who += f" of owners @{domain}"
+    if _is_in(name, domain, deny):
+        return f"{who} {'is' if name else 'are'} denied"
+    if accept and not _is_in(name, domain, accept):
         return f"{who} {'is' if name else 'are'} not accepted"
     return None
 
@@ -43,14 +55,24 @@ def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _any(groups: Iterable[str]) -> str:
-    return " || ".join(
-        f'(TARGET.AcctGroup ?: "") == {quoted(group)} '
-        f'|| substr(TARGET.AcctGroup ?: "", 0, {len(group) + 1}) == {quoted(group + ".")}'
-        for group in groups
+def _any(entries: Iterable[str]) -> str:
+    return " || ".join(_one(entry) for entry in entries)
+
+
+def _one(entry: str) -> str:
+    if entry.startswith("@"):  # User is "owner@domain", and a negative offset counts from the end
+        return f'substr(TARGET.User ?: "", -{len(entry)}) == {quoted(entry)}'
+    return (
+        f'(TARGET.AcctGroup ?: "") == {quoted(entry)} '
+        f'|| substr(TARGET.AcctGroup ?: "", 0, {len(entry) + 1}) == {quoted(entry + ".")}'
     )
 
 
-def _is_in(name: str, groups: Iterable[str]) -> bool:
-    folded = name.lower()
-    return any(folded == group.lower() or folded.startswith(group.lower() + ".") for group in groups)
+def _is_in(name: str, domain: str, entries: Iterable[str]) -> bool:
+    folded, user = name.lower(), f"@{domain}".lower()
+    return any(
+        user.endswith(entry.lower())
+        if entry.startswith("@")
+        else folded == entry.lower() or folded.startswith(entry.lower() + ".")
+        for entry in entries
+    )

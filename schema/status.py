@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Optional
 
-from .demand import Metrics, Other, ScheddView, ShapeView
+from .demand import Metrics, Other, Rules, ScheddView, ShapeView
 from .document import Document
 from .heartbeat import ShapeReport
 from .resources import Request
@@ -35,7 +35,7 @@ class SiteStatus:
     """A site: its last word, how old it is, and what the collector sees of it.
 
     `state` is "ok", "late" or "silent" by the heartbeat's age, "never" before the first, "unreadable" when it breaks
-    its schema or claims a time to come.
+    its schema or claims a time to come. `rules` are the pool's for it, if any.
     """
 
     site: str
@@ -47,6 +47,7 @@ class SiteStatus:
     errors: tuple[str, ...]
     outcomes: dict[str, int]
     demand_sequence: Optional[int]
+    rules: Optional[Rules] = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib import resources
 
 from glidepost.schema import start
-from glidepost.schema.demand import Demand
+from glidepost.schema.demand import Demand, Rules
 from glidepost.schema.puller_config import PullerConfig, Shape
 
 
@@ -50,16 +50,18 @@ def _facts(config: PullerConfig, shape: Shape, demand: Demand, name: str) -> dic
             for item in demand.glidein.tarballs
         ),
         "GLIDEPOST_NETWORK_INTERFACE": glidein.network_interface,
-        "GLIDEPOST_START": _start(config, shape),
+        "GLIDEPOST_START": _start(config, shape, demand),
         "GLIDEPOST_GPU_DISCOVERY": glidein.gpu_discovery,
         "GLIDEPOST_CVMFS": " ".join(shape.cvmfs),
         "GLIDEPOST_OUTCOMES": str(config.outcomes_folder),
     }
 
 
-def _start(config: PullerConfig, shape: Shape) -> str:
-    """Returns the extra START expression: the shape's own rules, as the pool's matching knows them, and the site's."""
+def _start(config: PullerConfig, shape: Shape, demand: Demand) -> str:
+    """Returns the extra START expression: the shape's rules, the pool's for this site, and what the site wrote."""
     clauses = list(start.clauses(gpus=shape.resources.gpus, accept=shape.accept, deny=shape.deny))
+    rules = demand.rules.get(config.site, Rules())
+    clauses += start.clauses(gpus=0, accept=rules.accept, deny=rules.deny)
     if config.glidein.start:
         clauses.append(config.glidein.start)
     return " && ".join(f"({clause})" for clause in clauses)

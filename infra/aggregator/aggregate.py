@@ -138,6 +138,7 @@ def _site(name: str, heartbeat: Optional[Union[Heartbeat, str]], demand: Optiona
         errors=(),
         outcomes={},
         demand_sequence=None,
+        rules=demand.rules.get(name) if demand else None,
     )
     if heartbeat is None:
         return unheard

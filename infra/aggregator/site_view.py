@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Optional
@@ -93,6 +93,8 @@ def _facts(site: SiteStatus, status: Status) -> list[str]:
     if site.demand_sequence is not None and status.demand is not None:
         behind = status.demand.sequence - site.demand_sequence
         facts.append(f"saw demand {site.demand_sequence}" + (f", {behind} behind" if behind > 1 else ""))
+    if site.rules is not None:
+        facts.append("the pool's rule: " + ", ".join(_whom(site.rules.accept, site.rules.deny)))
     ends = sorted(
         ((code, count) for code, count in site.outcomes.items() if count), key=lambda item: (-item[1], item[0])
     )
@@ -122,12 +124,16 @@ def _shape_row(shape: ShapeReport, seen: Optional[ShapeView], now: datetime) -> 
 
 def _terms(shape: ShapeReport) -> Iterator[str]:
     """Yields for whom the site runs such glideins, and whether it does now."""
-    if shape.accept:
-        yield f"only for {some(shape.accept, MAX_TERMS)}"
-    if shape.deny:
-        yield f"not for {some(shape.deny, MAX_TERMS)}"
+    yield from _whom(shape.accept, shape.deny)
     if shape.paused:
         yield "paused"
+
+
+def _whom(accept: Sequence[str], deny: Sequence[str]) -> Iterator[str]:
+    if accept:
+        yield f"only for {some(accept, MAX_TERMS)}"
+    if deny:
+        yield f"not for {some(deny, MAX_TERMS)}"
 
 
 def _seen_row(name: str, seen: ShapeView, now: datetime) -> ShapeRow:

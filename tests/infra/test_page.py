@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from glidepost.infra.aggregator.aggregate import aggregate
 from glidepost.infra.aggregator.page import render
 from glidepost.infra.aggregator.view import MAX_GROUPS, MAX_SITES
-from glidepost.schema.demand import Metrics, Other, ScheddView, ShapeView, Unevaluated
+from glidepost.schema.demand import Metrics, Other, Rules, ScheddView, ShapeView, Unevaluated
 from glidepost.schema.heartbeat import Counts
 
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}</style><!--"
@@ -208,3 +208,9 @@ def test_every_text_colour_has_the_contrast_of_wcag_aa(scheme):
                 continue
             light, dark = sorted((luminance(colours[ink]), luminance(colours[paper])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, paper)
+
+
+def test_the_pools_rule_for_a_site_is_shown_beside_it(documents):
+    demand = documents.demand(rules={"north": Rules(accept=("@icecube.wisc.edu",), deny=("group_test",))})
+    text = render(aggregate(demand, {"north": documents.heartbeat("north")}, (), documents.now))
+    assert "the pool&#39;s rule: only for @icecube.wisc.edu, not for group_test" in text

@@ -10,7 +10,7 @@ import pytest
 from glidepost.publisher import cycle
 from glidepost.publisher import publish as publishing
 from glidepost.publisher.census import Answer, Problem, ScheddAnswer, Slot
-from glidepost.schema.demand import Demand
+from glidepost.schema.demand import Demand, Rules
 from glidepost.schema.document import encode
 from glidepost.schema.errors import PoolError, StoreError, UntrustedDocument
 from glidepost.schema.heartbeat import Counts, Heartbeat, Limits, ShapeReport
@@ -222,6 +222,18 @@ def test_the_rules_of_the_pool_decide_which_accounting_groups_run_where(
     pool = make_pool(make_row(4, accounting_group="group_sim"), make_row(3, accounting_group="group_test"))
     groups = cycle.run(config, store, pool, now=now).demand.groups
     assert {group.accounting_group: group.sites for group in groups} == {"group_sim": {"north": 4}, "group_test": {}}
+
+
+def test_the_rules_of_the_pool_know_the_owners_domain_and_are_published(
+    config, store, report, make_pool, make_row, now
+):
+    report()
+    config = replace(config, rules={"north": SiteRules(accept=("@example.org",)), "gone": SiteRules(deny=("x",))})
+    pool = make_pool(make_row(4, domain="example.org"), make_row(3, domain="elsewhere.org"))
+    demand = cycle.run(config, store, pool, now=now).demand
+    assert {group.idle_jobs: group.sites for group in demand.groups} == {4: {"north": 4}, 3: {}}
+    assert demand.rules == {"north": Rules(accept=("@example.org",))}
+    assert "elsewhere" not in str(demand.to_json())
 
 
 def test_what_free_slots_take_is_asked_of_no_site(publish, report, make_pool, make_row):

@@ -203,6 +203,7 @@ def test_requirements_and_accounting_groups_keep_groups_apart(pool: Pool, config
     jobs, _ = grouped(ask(config))
     assert [(job.group.idle_jobs, job.group.accounting_group) for job in jobs] == [(5, "group_sim"), *[(1, None)] * 3]
     assert sorted(job.ad.count('"North"') for job in jobs) == [0, 0, 0, 1]
+    assert {job.domain for job in jobs} == {pool.trust_domain}
 
 
 def test_the_schedds_that_are_configured_are_asked(pool: Pool, config: PublisherConfig) -> None:

@@ -8,9 +8,11 @@ from glidepost.publisher import classads
 from glidepost.schema import start
 
 
-def welcomes(accounting_group, **rules) -> bool:
+def welcomes(accounting_group, domain="", **rules) -> bool:
     """What a startd makes of the clauses."""
     job = classads.parse(f"[AcctGroup = {start.quoted(accounting_group)}]" if accounting_group else "[]")
+    if domain:
+        job["User"] = f"alice@{domain}"
     here = classads.parse("[Cpus = 1]")
     return all(classads.is_true(classads.expression(text).eval(here, job)) for text in start.clauses(gpus=0, **rules))
 
@@ -35,12 +37,32 @@ def test_an_accounting_group_stands_for_those_below_it(group, accept, deny, welc
     assert (start.refusal(group, accept=accept, deny=deny) is None) == welcome
 
 
-names = st.text(alphabet="aAbB._-@", min_size=1, max_size=5)
+@pytest.mark.parametrize(
+    ("domain", "accept", "deny", "welcome"),
+    [
+        ("icecube.wisc.edu", ("@icecube.wisc.edu",), (), True),
+        ("ICECUBE.wisc.edu", ("@icecube.wisc.edu",), (), True),
+        ("wisc.edu", ("@icecube.wisc.edu",), (), False),
+        ("not-icecube.wisc.edu", ("@icecube.wisc.edu",), (), False),
+        ("", ("@icecube.wisc.edu",), (), False),
+        ("icecube.wisc.edu", (), ("@icecube.wisc.edu",), False),
+        ("icecube.wisc.edu", ("@icecube.wisc.edu",), ("sim",), False),
+        ("elsewhere.org", ("@icecube.wisc.edu", "sim"), (), True),
+    ],
+)
+def test_an_entry_with_an_at_sign_is_the_owners_domain(domain, accept, deny, welcome):
+    assert welcomes("sim", domain, accept=accept, deny=deny) == welcome
+    assert (start.refusal("sim", domain=domain, accept=accept, deny=deny) is None) == welcome
 
 
-@given(st.none() | names, st.lists(names, max_size=3), st.lists(names, max_size=3))
-def test_words_and_clauses_agree(group, accept, deny):
-    assert welcomes(group, accept=accept, deny=deny) == (start.refusal(group, accept=accept, deny=deny) is None)
+names = st.text(alphabet="aAbB._-", min_size=1, max_size=5)
+entries = st.lists(names | names.map("@{}".format), max_size=3)
+
+
+@given(st.none() | names, st.just("") | names, entries, entries)
+def test_words_and_clauses_agree(group, domain, accept, deny):
+    words = start.refusal(group, domain=domain, accept=accept, deny=deny)
+    assert welcomes(group, domain, accept=accept, deny=deny) == (words is None)
 
 
 @given(st.text(alphabet='a"\\&()', min_size=1, max_size=12))

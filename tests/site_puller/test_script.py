@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from glidepost.schema import start
-from glidepost.schema.demand import GlideinRelease, Tarball
+from glidepost.schema.demand import GlideinRelease, Rules, Tarball
 from glidepost.schema.puller_config import GlideinOptions
 from glidepost.site_puller.script import render
 
@@ -117,3 +117,10 @@ def test_the_same_facts_give_the_same_script(make_config, make_shape, make_deman
     assert len(made) == 1
     other = render(replace(make_config(), site="south"), make_shape(), make_demand(), name="gp-1")
     assert other not in made
+
+
+def test_the_pools_rules_for_this_site_are_in_start_beside_the_shapes(facts, make_shape, make_demand):
+    rules = {"north": Rules(accept=("@icecube.wisc.edu",)), "south": Rules(deny=("group_other",))}
+    said = facts(shape=make_shape(deny=("group_test",)), demand=make_demand(rules=rules))
+    shapes, pools = start.clauses(gpus=0, deny=("group_test",)), start.clauses(gpus=0, accept=("@icecube.wisc.edu",))
+    assert said["GLIDEPOST_START"] == f"({shapes[0]}) && ({pools[0]})"
