@@ -22,7 +22,7 @@ from glidepost.schema.files import write_atomic
 from glidepost.schema.keys import PublicKey, SigningKey
 from glidepost.schema.publisher_config import PublisherConfig, load_sites
 from glidepost.schema.sealing import seal
-from glidepost.schema.units import format_duration
+from glidepost.schema.units import counted, format_duration
 
 from . import census, release
 
@@ -160,7 +160,9 @@ def _schedds(pool: CheckedPool) -> Iterator[Finding]:
     for answer in answers:
         name = f"schedd {answer.name}"
         if answer.error is None:
-            yield Finding(name, OK, f"{answer.idle_jobs} idle user jobs in {len(answer.rows)} rows")
+            yield Finding(
+                name, OK, f"{counted(answer.idle_jobs, 'idle user job')} in {counted(len(answer.rows), 'row')}"
+            )
         else:
             remedy = (
                 "is it up, does it allow READ to this account, is [census] timeout long enough? condor_q -name NAME"

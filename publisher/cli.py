@@ -16,6 +16,7 @@ from glidepost.schema.demand import Demand
 from glidepost.schema.errors import StoreError
 from glidepost.schema.files import AlreadyRunning, lock
 from glidepost.schema.publisher_config import PublisherConfig
+from glidepost.schema.units import counted
 
 from . import cycle, publish
 from .check import FAILED
@@ -157,7 +158,8 @@ def enroll(*, line: str, config: Path) -> None:
 def _summary(published: cycle.Published, *, dry_run: bool) -> str:
     demand = published.demand
     what = "would publish" if dry_run else "published" if published.written else "unchanged, not published again:"
-    text = f"{what} demand {demand.sequence}: {demand.idle_jobs} idle user jobs in {len(demand.groups)} groups"
+    found = f"{counted(demand.idle_jobs, 'idle user job')} in {counted(len(demand.groups), 'group')}"
+    text = f"{what} demand {demand.sequence}: {found}"
     if published.mailboxes:
         text += f"; mailboxes renewed: {', '.join(published.mailboxes)}"
     return text

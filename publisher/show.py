@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from glidepost.schema.demand import Demand, Group, Metrics, ShapeView, Unevaluated
-from glidepost.schema.units import format_duration
+from glidepost.schema.units import counted, format_duration
 
 from .check import FAILED, SKIPPED, Finding
 
@@ -51,7 +51,7 @@ def _head(demand: Demand, now: datetime) -> Text:
 
 
 def _summary(demand: Demand) -> Text:
-    text = f"{demand.idle_jobs} idle user jobs in {len(demand.groups)} groups"
+    text = f"{counted(demand.idle_jobs, 'idle user job')} in {counted(len(demand.groups), 'group')}"
     if demand.complete:
         return Text(text)
     return Text(f"{text}; not complete: see the schedds below", "yellow")
@@ -140,7 +140,7 @@ def _left_out(demand: Demand) -> Iterator[Text]:
 def not_counted(entry: Unevaluated) -> str:
     """Returns "4 idle user jobs of 2 owners not counted"."""
     owners = f"{entry.owner_count} owner{'s' * (entry.owner_count != 1)}"
-    return f"{entry.idle_jobs} idle user jobs of {owners} not counted"
+    return f"{counted(entry.idle_jobs, 'idle user job')} of {owners} not counted"
 
 
 def _running(metrics: Optional[Metrics]) -> Iterator[Text]:

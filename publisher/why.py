@@ -16,7 +16,7 @@ from glidepost.schema import advertised
 from glidepost.schema.demand import Group
 from glidepost.schema.errors import ConfigError
 from glidepost.schema.heartbeat import Heartbeat, ShapeReport
-from glidepost.schema.units import format_duration
+from glidepost.schema.units import counted, format_duration
 
 from .census import JobGroup
 from .match import Matcher
@@ -106,7 +106,8 @@ def show(group: Group, answers: Sequence[SiteAnswer], now: datetime, console: Co
     waiting = format_duration(int((now - group.idle_since).total_seconds()))
     who = f" of {group.accounting_group}" if group.accounting_group else ""
     console.print(
-        f"{group.id}: {group.idle_jobs} idle user jobs{who} for {group.request}, waiting {waiting}", markup=False
+        f"{group.id}: {counted(group.idle_jobs, 'idle user job')}{who} for {group.request}, waiting {waiting}",
+        markup=False,
     )
     table = Table(box=None, title_justify="left")
     table.add_column("site")

@@ -80,6 +80,11 @@ def format_duration(seconds: int) -> str:
     return "".join(parts[:2]) or "0s"
 
 
+def counted(number: int, noun: str) -> str:
+    """Returns "1 group", "2 groups"."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def normalise(tree: object, *, where: str = "") -> object:
     """Returns a configuration tree in the code's units: {"memory": "8GiB"} -> {"memory_mib": 8192}.
 

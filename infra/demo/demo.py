@@ -231,6 +231,7 @@ class Demo:
         for command, what in (
             ("glidepost puller why", "why the site in the north did what it did"),
             ("glidepost publisher show", "the demand that sites read"),
+            ("glidepost publisher check", "everything that a publisher needs, tried"),
             ("condor_q -all", "the user job that stays idle"),
             ("condor_status", "the glideins in the pool: none now"),
             (f"demo_submit {self.folder}/more.sub", "four user jobs more; then, as cron would:"),

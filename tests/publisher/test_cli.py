@@ -84,7 +84,7 @@ def glidepost(tmp_path, monkeypatch, capsys, pool_key, site_key):
 def test_a_run_publishes_and_says_what(glidepost, store):
     code, out, err = glidepost("publisher", "run")
     assert (code, err) == (0, "")
-    assert "published demand 1: 3 idle user jobs in 1 groups; mailboxes renewed: north" in out
+    assert "published demand 1: 3 idle user jobs in 1 group; mailboxes renewed: north" in out
     assert store.list("v1/") == ["v1/demand.json", "v1/sites/north.json"]
 
 
@@ -232,7 +232,7 @@ def test_check_says_what_works_what_fails_and_what_to_do(glidepost, tmp_path, mo
     lines = out.splitlines()
     assert lines[0] == f"ok      configuration: {file} (from --config)"
     assert "failed  collector 127.0.0.1:1: no connection: [Errno 111] Connection refused" in lines
-    assert "ok      schedd ap1: 3 idle user jobs in 1 rows" in lines
+    assert "ok      schedd ap1: 3 idle user jobs in 1 row" in lines
     assert any(line.startswith("failed  store: list: ") for line in lines)
     failed = [number for number, line in enumerate(lines) if line.startswith("failed")]
     assert all(lines[number + 1].startswith("        remedy: ") for number in failed)

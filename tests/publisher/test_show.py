@@ -27,7 +27,7 @@ def said(make_demand_anywhere, group_anywhere, now):
 
 
 def test_the_first_line_says_how_good_it_is(said):
-    assert said().startswith("demand 918 of demo, 2m old, good for 28m\n1 idle user jobs in 1 groups\n")
+    assert said().startswith("demand 918 of demo, 2m old, good for 28m\n1 idle user job in 1 group\n")
     assert "1h30m old, expired 1h ago: sites submit nothing" in said(at=timedelta(minutes=90))
 
 
