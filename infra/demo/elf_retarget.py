@@ -198,12 +198,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Make the programs below PREFIX relocatable and fit for this glibc.")
     parser.add_argument("--have", required=True, help="glibc of the host, such as 2.36")
     parser.add_argument("--patchelf", required=True, help="the patchelf program")
-    parser.add_argument("--library", action="append", required=True, help="folder of libraries, relative to PREFIX")
+    parser.add_argument(
+        "--library", dest="libraries", action="append", required=True, help="folder of libraries, relative to PREFIX"
+    )
     parser.add_argument("prefix", type=Path)
     options = parser.parse_args()
     have = tuple(int(part) for part in options.have.split("."))
     files = list(dynamic_files(options.prefix))
-    set_rpaths(files, [options.prefix / library for library in options.library], options.patchelf)
+    set_rpaths(files, [options.prefix / library for library in options.libraries], options.patchelf)
     refused = 0
     for path in files:
         elf = Elf.read(path)
