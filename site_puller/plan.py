@@ -15,6 +15,7 @@ from typing import Optional
 from glidepost.schema.demand import Demand, Group
 from glidepost.schema.heartbeat import Counts
 from glidepost.schema.puller_config import Shape
+from glidepost.schema.units import counted
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def _why_none(
     if not demand.groups:
         return "no-demand", "no user job is idle"
     if not waiting:
-        return "no-share", f"none of {demand.idle_jobs} idle user jobs is assigned to this site"
+        return "no-share", f"{counted(demand.idle_jobs, 'idle user job')} in the pool, none assigned to this site"
     found = {item.group.id: obstacles(item.group, item.site, shape) for item in waiting}
     if all(found.values()):
         return "no-fit", "; ".join(f"{group} {', '.join(words)}" for group, words in found.items())[:400]

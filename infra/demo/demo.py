@@ -205,6 +205,8 @@ class Demo:
         if not wait_until(is_clean, 30):
             raise BatchError("a scratch folder is not empty", hint=f"see {self.folder}/sites/*/scratch")
         self._round(show=False)
+        # The page shows what the sites have said since.
+        self._glidepost("publisher", "run", "--aggregate", "--config", self.publisher)
 
     def _count(self, pool: Pool) -> Counts:
         runnable = {kind.name for kind in scene.KINDS if kind.runs}
