@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from glidepost.schema.command import complain
 from glidepost.schema.demand import Demand
 from glidepost.schema.errors import StoreError
 from glidepost.schema.files import AlreadyRunning, lock
@@ -70,7 +71,7 @@ def run(ctx: click.Context, *, config: Path, aggregate: bool, dry_run: bool, as_
         show_demand(published.demand, now, Console(highlight=False))
         click.echo(_summary(published, dry_run=dry_run))
     for failure in published.failures:
-        click.echo(f"error: {failure.what}\nhint:  {failure.hint}", err=True)
+        complain(failure.what, failure.hint)
     if aggregate and not dry_run:
         # The aggregator lives in infra, which the publisher does not import: the command line is where they meet.
         infra = ctx.find_root().command.get_command(ctx, "infra")  # type: ignore[attr-defined]

@@ -65,9 +65,7 @@ def look(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: datet
         ConfigError: naming what to change.
     """
     sites = load_sites(Path(config.demand.sites))
-    answer = pool.ask()
-    _refuse_silence(answer)
-    answer = last_good.complete(config, answer, now=now, is_kept=False)
+    answer = _ask(config, pool, now=now, is_kept=False)
     return _decide(config, answer, _heartbeats(store, sites), _release(config, store, dry_run=True), now)
 
 
@@ -81,9 +79,7 @@ def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: dateti
     """
     key = SigningKey.load(Path(config.demand.signing_key))
     sites = load_sites(Path(config.demand.sites))
-    answer = pool.ask()
-    _refuse_silence(answer)
-    answer = last_good.complete(config, answer, now=now, is_kept=not dry_run)
+    answer = _ask(config, pool, now=now, is_kept=not dry_run)
     stored = publish.current(store)
     previous, is_ours = publish.read(stored), publish.is_signed(stored, key)
     _refuse_other_pool(config, previous)
@@ -106,6 +102,13 @@ def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: dateti
     if written:
         publish.write(store, demand, key, memory)
     return Published(demand if written or previous is None else previous, written, tuple(renewed), tuple(failures))
+
+
+def _ask(config: PublisherConfig, pool: AskedPool, *, now: datetime, is_kept: bool) -> census.Answer:
+    """Returns what the pool says, with the last good groups of the schedds that did not answer."""
+    answer = pool.ask()
+    _refuse_silence(answer)
+    return last_good.complete(config, answer, now=now, is_kept=is_kept)
 
 
 def _refuse_other_pool(config: PublisherConfig, previous: Optional[Demand]) -> None:

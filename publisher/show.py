@@ -139,7 +139,7 @@ def _left_out(demand: Demand) -> Iterator[Text]:
 
 def not_counted(entry: Unevaluated) -> str:
     """Returns "4 idle user jobs of 2 owners not counted"."""
-    owners = f"{entry.owner_count} owner{'s' * (entry.owner_count != 1)}"
+    owners = counted(entry.owner_count, "owner")
     return f"{counted(entry.idle_jobs, 'idle user job')} of {owners} not counted"
 
 

@@ -76,10 +76,10 @@ def main() -> None:
     try:
         code = cli(standalone_mode=False)
     except GlidepostError as error:
-        _complain(error.what, error.hint)
+        complain(error.what, error.hint)
         sys.exit(error.exit_code)
     except OSError as error:
-        _complain(str(error), "is the disk full, or may the folder not be written?")
+        complain(str(error), "is the disk full, or may the folder not be written?")
         sys.exit(GlidepostError.exit_code)
     except click.ClickException as error:
         error.show()
@@ -89,7 +89,8 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _complain(what: str, hint: str) -> None:
+def complain(what: str, hint: str) -> None:
+    """Writes an error and what to do about it to standard error; all commands' errors look like this."""
     stderr = Console(stderr=True, soft_wrap=True, highlight=False)
     stderr.print(Text.assemble(("error: ", "bold red"), what))
     stderr.print(Text.assemble(("hint:  ", "bold"), hint))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Optional
 
-from .units import format_duration, format_size
+from .units import counted, format_duration, format_size
 
 # A startd rounds each RequestMemory up to this step (MODIFY_REQUEST_EXPR_REQUESTMEMORY, HTCondor's manual, "startd
 # configuration"), but takes a user job as it is when only the rounded one would not fit: a slot of 1000 MiB holds one
@@ -48,9 +48,9 @@ class Resources:
 
 
 def _words(cpus: int, memory_mib: int, gpus: int) -> str:
-    words = [f"{cpus} cpu{'s' * (cpus != 1)}", format_size(memory_mib)]
+    words = [counted(cpus, "cpu"), format_size(memory_mib)]
     if gpus:
-        words.append(f"{gpus} gpu{'s' * (gpus != 1)}")
+        words.append(counted(gpus, "gpu"))
     return ", ".join(words)
 
 

@@ -11,6 +11,7 @@ import click
 import msgspec
 import requests
 
+from glidepost.schema.command import complain
 from glidepost.schema.demand import Demand
 from glidepost.schema.document import parse_object
 from glidepost.schema.errors import GlidepostError
@@ -155,7 +156,7 @@ def _print(  # noqa: PLR0913 - one renderer for plan and run
             title = f"{settings.site}: demand {prepared.known.demand.sequence}, {age} old"
         explain.console().print(explain.plan_table(plans, title=title, done=done))
     for error in errors:
-        click.echo(f"error: {error.what}\nhint:  {error.hint}", err=True)
+        complain(error.what, error.hint)
 
 
 def _kept_demand(settings: PullerConfig) -> Optional[Demand]:

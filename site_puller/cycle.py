@@ -195,8 +195,9 @@ class Cycle:
         except LostAnswer as error:
             return intended, error
         except BatchError as error:
-            ledger.save(file)
-            return ledger, error
+            refused = intended.without(name)
+            refused.save(file)
+            return refused, error
         LOG.info("submitted shape=%s count=%d name=%s batch_id=%s", shape.name, line.submit, name, batch_id)
         completed = ledger.with_entry(replace(entry, batch_id=batch_id))
         completed.save(file)
