@@ -93,4 +93,6 @@ def _explained(path: Path, problem: jsonschema.ValidationError) -> ConfigError:
     examples = schema.get("examples")
     key = where.rsplit(".", 1)[-1]
     hint = f"write it like {key} = {json.dumps(examples[-1])}" if examples else reference
+    if problem.instance == "":
+        return ConfigError(f"{path}: {where} is empty: fill it in", hint=hint)
     return ConfigError(f"{path}: {where}: {problem.message[:200]}", hint=hint)

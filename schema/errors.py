@@ -9,6 +9,7 @@
       PoolError                   exit 1   a schedd, the collector or an HTCondor tool failed
       BatchError                  exit 1   the site's batch system
         CommandFailed                      a command ended with an error, timed out, or is not installed
+          Refused                          the batch system read a submission and said no
         UnreadableOutput                   a command succeeded and said something we do not understand
 
 Each carries what happened, in the words of the part that failed, and a hint that says what to do about it.
@@ -61,6 +62,18 @@ class BatchError(GlidepostError):
 
 class CommandFailed(BatchError):  # noqa: N818 - as documented above
     """A batch command ended with an error, timed out, or could not be started."""
+
+
+class Refused(CommandFailed):
+    """A submission that the batch system understood and does not want.
+
+    `is_limit` tells a limit that passes by itself (so many batch jobs of one user) from what a person must change: an
+    account, a queue, a size.
+    """
+
+    def __init__(self, what: str, *, hint: str, is_limit: bool) -> None:
+        super().__init__(what, hint=hint)
+        self.is_limit = is_limit
 
 
 class UnreadableOutput(BatchError):  # noqa: N818 - as documented above

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import ClassVar, Optional, Union
 
 from .document import Document
-from .resources import Resources
+from .resources import Bounds, Resources
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,29 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class BreakerView:
+    """Why a shape is paused. `state` is "paused", or "canary" while one glidein tries whether all is well again.
+
+    `code` is an outcome, or a reason such as "not-in-pool" or "refused"; `trips` counts the pauses in a row.
+    """
+
+    state: str
+    code: str
+    detail: str
+    trips: int
+    since: datetime
+    until: Optional[datetime] = None
+
+
+@dataclass(frozen=True)
 class ShapeReport:
     """One shape after a cycle. `counts` is null when the batch system could not be asked: unknown is not zero.
 
-    `advertises` has what its glideins advertise beside their resources, by the names in advertised.py, literals only.
-    `accept` and `deny` are accounting groups; an empty `accept` accepts all. A `paused` shape wants no share.
+    `offers` is what user jobs find in one of its glideins; its walltime is that in which they may start. `missing`
+    glideins were listed and are not any more, and nobody knows yet why. `oldest_queued_s` is how long the oldest queued
+    one has waited. `advertises` has what its glideins advertise beside their resources, by the names in advertised.py,
+    literals only. `accept` and `deny` are accounting groups; an empty `accept` accepts all. A `paused` shape wants no
+    share: its breaker is open, or somebody drains it.
     """
 
     name: str
@@ -56,6 +74,10 @@ class ShapeReport:
     accept: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     paused: bool = False
+    missing: int = 0
+    oldest_queued_s: Optional[int] = None
+    breaker: Optional[BreakerView] = None
+    jobs: Bounds = Bounds()
 
 
 @dataclass(frozen=True)

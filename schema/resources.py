@@ -54,6 +54,50 @@ def _words(cpus: int, memory_mib: int, gpus: int) -> str:
     return ", ".join(words)
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """Which user jobs a site lets into a shape, by what they ask for; None is no bound."""
+
+    min_cpus: int = 0
+    max_cpus: Optional[int] = None
+    min_memory_mib: int = 0
+    max_memory_mib: Optional[int] = None
+    min_disk_mib: int = 0
+    max_disk_mib: Optional[int] = None
+    min_gpus: int = 0
+    max_gpus: Optional[int] = None
+
+    def refusals(self, request: Request) -> tuple[str, ...]:
+        """Returns why such a user job is not let in, one phrase for each reason; empty when it is."""
+        found = []
+        for what, asked, least, most in (
+            ("cpus", request.cpus, self.min_cpus, self.max_cpus),
+            ("MiB of memory", request.memory_mib, self.min_memory_mib, self.max_memory_mib),
+            ("MiB of disk", request.disk_mib, self.min_disk_mib, self.max_disk_mib),
+            ("gpus", request.gpus, self.min_gpus, self.max_gpus),
+        ):
+            if asked < least:
+                found.append(f"asks for {asked} {what}, the site wants at least {least}")
+            if most is not None and asked > most:
+                found.append(f"asks for {asked} {what}, the site allows {most}")
+        return tuple(found)
+
+    def clauses(self) -> tuple[str, ...]:
+        """Returns the same as ClassAd expressions that must all be true, for START; RequestDisk is in KiB."""
+        found = []
+        for attribute, least, most in (
+            ("RequestCpus", self.min_cpus, self.max_cpus),
+            ("RequestMemory", self.min_memory_mib, self.max_memory_mib),
+            ("RequestDisk", self.min_disk_mib * 1024, None if self.max_disk_mib is None else self.max_disk_mib * 1024),
+            ("RequestGPUs", self.min_gpus, self.max_gpus),
+        ):
+            if least:
+                found.append(f"(TARGET.{attribute} ?: 0) >= {least}")
+            if most is not None:
+                found.append(f"(TARGET.{attribute} ?: 0) <= {most}")
+        return tuple(found)
+
+
 def shortfalls(request: Request, offer: Resources, *, max_runtime_s: Optional[int] = None) -> tuple[str, ...]:
     """Returns why a glidein cannot run such a user job, one phrase for each reason; empty when it can."""
     found = []

@@ -15,7 +15,10 @@ _SIZE_MIB: Final = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
 _DURATION_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 # Keys of configuration files that hold a quantity, and the unit that the code's name for it ends in.
-SIZES: Final = frozenset({"memory", "disk", "memory_step", "disk_step", "gpu_memory", "max_size"})
+SIZES: Final = frozenset(
+    {"memory", "disk", "memory_step", "disk_step", "gpu_memory", "max_size", "memory_margin", "log_size"}
+    | {"min_memory", "min_disk", "max_memory", "max_disk"}
+)
 DURATIONS: Final = frozenset(
     {
         "walltime",
@@ -26,8 +29,11 @@ DURATIONS: Final = frozenset(
         "idle_shutdown",
         "retirement",
         "update_interval",
+        "excess_grace",
     }
 )
+# Tables whose keys are somebody else's: a batch system's words, names of variables.
+FOREIGN: Final = frozenset({"options", "environment"})
 
 
 def parse_size(text: object, *, where: str = "size") -> int:
@@ -106,6 +112,8 @@ def normalise(tree: object, *, where: str = "") -> object:
             result[f"{key}_mib"] = parse_size(value, where=path)
         elif key in DURATIONS:
             result[f"{key}_s"] = parse_duration(value, where=path)
+        elif key in FOREIGN:
+            result[key] = value
         else:
             result[key] = normalise(value, where=path)
     return result
