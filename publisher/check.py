@@ -6,18 +6,17 @@ see it.
 
 from __future__ import annotations
 
-import base64
-import json
 import socket
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
 from nacl.exceptions import CryptoError
 
-from glidepost.schema.errors import ConfigError, GlidepostError, PoolError
+from glidepost.schema import idtoken
+from glidepost.schema.checks import FAILED, OK, Finding, Skipped, attempt
+from glidepost.schema.errors import ConfigError, PoolError
 from glidepost.schema.files import write_atomic
 from glidepost.schema.keys import PublicKey, SigningKey
 from glidepost.schema.publisher_config import PublisherConfig, load_sites
@@ -26,29 +25,8 @@ from glidepost.schema.units import counted, format_duration
 
 from . import census, release
 
-OK: Final = "ok"
-FAILED: Final = "failed"
-SKIPPED: Final = "skipped"
 CONNECT_S: Final = 5
 TOKEN_SITE: Final = "check"  # noqa: S105 - a name: the identity of the token that is made, looked at and thrown away
-
-
-@dataclass(frozen=True)
-class Finding:
-    """How one check went. `state` is OK, FAILED or SKIPPED; `remedy` says what to do, empty when all is well."""
-
-    name: str
-    state: str
-    text: str
-    remedy: str = ""
-
-
-class Skipped(Exception):  # noqa: N818 - nothing is wrong
-    """There is nothing to check yet."""
-
-    def __init__(self, what: str, *, remedy: str) -> None:
-        super().__init__(what)
-        self.remedy = remedy
 
 
 class CheckedPool(Protocol):
@@ -62,18 +40,6 @@ class CheckedPool(Protocol):
 
     def condor_version(self) -> str:
         """Returns the version of the pool's oldest schedd, such as "25.14.1"."""
-
-
-def attempt(name: str, check: Callable[[], str]) -> Finding:
-    """Returns how a check went, which returns what it found or raises what is wrong."""
-    try:
-        return Finding(name, OK, check())
-    except Skipped as skipped:
-        return Finding(name, SKIPPED, str(skipped), skipped.remedy)
-    except GlidepostError as error:
-        return Finding(name, FAILED, error.what, error.hint)
-    except OSError as error:
-        return Finding(name, FAILED, str(error), "is the disk full, or may the file or folder not be used?")
 
 
 def check_host(config: PublisherConfig) -> Iterator[Finding]:
@@ -172,7 +138,10 @@ def _schedds(pool: CheckedPool) -> Iterator[Finding]:
 
 def _token(config: PublisherConfig, token: str, now: datetime) -> str:
     """Says whether glideins with such a token are let in: HTCondor compares issuer and subject with its own names."""
-    claims = _claims(token)
+    try:
+        claims = idtoken.claims(token)
+    except ValueError as error:
+        raise PoolError(f"what condor_token_create printed is no token: {error}", hint="try it by hand") from error
     domain = config.pool.trust_domain
     if claims.get("iss") != domain:
         raise ConfigError(
@@ -184,16 +153,6 @@ def _token(config: PublisherConfig, token: str, now: datetime) -> str:
         raise PoolError("the token has no end, or is expired at birth", hint="is this host's clock right?")
     left = format_duration(expires - int(now.timestamp()))
     return f"can be made with key {config.pool.token_key}: {claims.get('sub')}, good for {left}"
-
-
-def _claims(token: str) -> dict[str, object]:
-    """Returns what a token says (RFC 7519, its second part); its signature is the collector's business."""
-    try:
-        part = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (IndexError, ValueError) as error:
-        raise PoolError("what condor_token_create printed is no token", hint="try it by hand") from error
-    return claims if isinstance(claims, dict) else {}
 
 
 def _no_tarballs() -> str:

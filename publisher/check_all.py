@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
+from glidepost.schema.checks import OK, Finding, attempt
 from glidepost.schema.publisher_config import PublisherConfig
 
-from .check import OK, Finding, attempt, check_host, check_pool
+from .check import check_host, check_pool
 from .check_store import StoreCheck
 from .pool import Pool
 from .store import S3Store

@@ -15,6 +15,7 @@ from typing import Any, Final, Optional
 
 import requests
 
+from glidepost.schema.checks import OK, Finding, Skipped, attempt
 from glidepost.schema.demand import Demand
 from glidepost.schema.document import parse_object
 from glidepost.schema.errors import StoreError
@@ -24,7 +25,6 @@ from glidepost.schema.signing import verify
 from glidepost.schema.units import format_duration
 
 from . import publish
-from .check import OK, Finding, Skipped, attempt
 from .store import S3Store
 
 PROBE_KEY: Final = "v1/check/probe.json"

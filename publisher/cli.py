@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from glidepost.schema.checks import FAILED, show_finding
 from glidepost.schema.command import complain
 from glidepost.schema.demand import Demand
 from glidepost.schema.errors import StoreError
@@ -20,12 +21,10 @@ from glidepost.schema.publisher_config import PublisherConfig
 from glidepost.schema.units import counted
 
 from . import cycle, publish
-from .check import FAILED
 from .check_all import check as checks
 from .enrolment import enroll as enroll_site
 from .pool import Pool
 from .show import show as show_demand
-from .show import show_finding
 from .store import S3Store
 from .why import explain, find
 from .why import show as show_answers

@@ -28,7 +28,10 @@ WINDOW: Final = timedelta(hours=3)
 # The least that a shape is expected to start, in glideins, and what a site gets of each group before its first report.
 FLOOR: Final = 10
 _UNBOUNDED: Final = 10**9  # glideins; what a site that is new has room for, nobody knows
-_FAILING: Final = frozenset({"submit-failed", "queue-unknown"})
+# Reasons of a site that say nothing of its room: until it knows better, others are served.
+_FAILING: Final = frozenset(
+    {"submit-failed", "refused", "queue-unknown", "queue-partial", "queue-implausible", "ledger-rebuilt"}
+)
 _NO_RULES: Final = SiteRules()
 
 

@@ -13,8 +13,6 @@ from rich.text import Text
 from glidepost.schema.demand import Demand, Group, Metrics, ShapeView, Unevaluated
 from glidepost.schema.units import counted, format_duration
 
-from .check import FAILED, SKIPPED, Finding
-
 _NUMBERS: Final = frozenset({"idle", "since", "owners", "share", "glideins", "cpus", "gpus", "oldest", "newest"})
 _LIMIT: Final = 200  # of the rows of one table
 
@@ -33,14 +31,6 @@ def show(demand: Demand, now: datetime, console: Console) -> None:
         console.print()
     for line in lines:
         console.print(line, soft_wrap=True)
-
-
-def show_finding(finding: Finding, console: Console) -> None:
-    """Prints what one check found: a line, and a second one with the remedy when it failed."""
-    state = Text(f"{finding.state:8}", {FAILED: "bold red", SKIPPED: "yellow"}.get(finding.state, "green"))
-    console.print(state, Text(f"{finding.name}: ", "bold"), Text(finding.text), sep="", soft_wrap=True)
-    if finding.remedy:
-        console.print(Text(f"        remedy: {finding.remedy}"), soft_wrap=True)
 
 
 def _head(demand: Demand, now: datetime) -> Text:

@@ -100,6 +100,7 @@ def offline(site: str, shape: ShapeReport, condor_version: str, rules: SiteRules
     texts.update(_gpus(offers.gpus, said))
     texts.update(_EXPRESSIONS, **_times(offers.walltime_s))
     clauses = start.clauses(gpus=offers.gpus, accept=shape.accept, deny=shape.deny)
+    clauses += shape.jobs.clauses()
     clauses += start.clauses(gpus=0, accept=rules.accept, deny=rules.deny)
     texts["Start"] = " && ".join([*(f"({clause})" for clause in clauses), "(time() < GLIDEIN_ToRetire)"])
     return "[" + "; ".join(f"{name} = {text}" for name, text in texts.items()) + "]"
@@ -131,12 +132,13 @@ def _os_word(name_and_version: str) -> str:
 
 
 def _times(walltime_s: int) -> dict[str, str]:
-    """Returns when the glidein ends, as its bootstrap plans it. The site keeps at most a quarter for retirement."""
-    margin = 60 if walltime_s >= 600 else walltime_s // 10 + 1
-    return {
-        "GLIDEIN_ToDie": f"time() + {walltime_s - margin}",
-        "GLIDEIN_ToRetire": f"time() + {walltime_s - max(margin, walltime_s // 4)}",
-    }
+    """Returns when the glidein ends, as its bootstrap plans it, if it were to start now.
+
+    The walltime that a site offers is the time in which user jobs may start; how much is left for them after that, only
+    the site knows.
+    """
+    end = f"time() + {walltime_s}"
+    return {"GLIDEIN_ToDie": end, "GLIDEIN_ToRetire": end}
 
 
 def _gpus(count: int, said: dict[str, advertised.Literal]) -> dict[str, str]:

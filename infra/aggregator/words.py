@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Final
 
+from glidepost.schema.reasons import REASONS
 from glidepost.schema.resources import Request
 from glidepost.schema.units import format_size
 
@@ -17,23 +18,6 @@ SITE_STATES: Final = {
     "silent": ("bad", "silent"),
     "never": ("none", "never reported"),
     "unreadable": ("bad", "unreadable"),
-}
-
-# Reason codes of site pullers. One that is missing here is shown as it is: sites may run a newer version than we do.
-REASONS: Final = {
-    "satisfied": "submits what is missing",
-    "covered": "holds all that is wanted",
-    "no-demand": "nothing waits",
-    "no-share": "nothing is assigned to this site",
-    "no-fit": "nothing that is assigned fits",
-    "max-queued": "as many queued as allowed",
-    "max-running": "as many running as allowed",
-    "max-total": "as many in all as allowed",
-    "site-max-total": "as many at this site as allowed",
-    "max-per-cycle": "as many in one cycle as allowed",
-    "submit-failed": "the batch system refused the submission",
-    "queue-unknown": "the batch system could not be asked",
-    "demand-unknown": "no demand that may be acted on",
 }
 
 _MINUTE: Final = 60

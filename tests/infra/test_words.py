@@ -39,5 +39,5 @@ def test_a_request_is_told_with_its_units():
 
 
 def test_a_reason_code_of_a_newer_version_is_shown_as_it_is():
-    assert reason("max-queued") == "as many queued as allowed"
+    assert reason("max-queued") == "the shape's limit of queued glideins"
     assert reason("moon-phase") == "moon phase"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from glidepost.publisher.census import ScheddAnswer
-from glidepost.publisher.check import FAILED, OK, SKIPPED, Skipped, attempt, check_host, check_pool
+from glidepost.publisher.check import check_host, check_pool
+from glidepost.schema.checks import FAILED, OK, SKIPPED, Skipped, attempt
 from glidepost.schema.errors import PoolError
 
 CLAIMS = {"iss": "pool.test", "sub": "glidein-check@pool.test", "exp": 4_000_000_000}

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from glidepost.publisher import publish
-from glidepost.publisher.check import FAILED, OK, SKIPPED, Finding
 from glidepost.publisher.check_store import HEARTBEAT_KEY, PROBE_KEY, StoreCheck
+from glidepost.schema.checks import FAILED, OK, SKIPPED, Finding
 from glidepost.schema.demand import GlideinRelease, Tarball
 from glidepost.schema.errors import StoreError
 from glidepost.schema.keys import SigningKey

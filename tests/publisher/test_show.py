@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from rich.console import Console
 
-from glidepost.publisher.check import FAILED, OK, Finding
-from glidepost.publisher.show import show, show_finding
+from glidepost.publisher.show import show
+from glidepost.schema.checks import FAILED, OK, Finding, show_finding
 from glidepost.schema.demand import Demand, GlideinRelease, Metrics, Other, ScheddView, ShapeView, Tarball, Unevaluated
 
 

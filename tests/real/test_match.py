@@ -219,7 +219,7 @@ def wait_for_quiet(pool: Pool) -> None:
 def report(config: PullerConfig, item: Shape) -> ShapeReport:
     said = advertises(config, item)
     return ShapeReport(
-        item.name, "local", item.resources, LIMITS, Counts(), 0, 0, "covered", "", said, item.accept, item.deny
+        item.name, "local", item.offers, LIMITS, Counts(), 0, 0, "covered", "", said, item.accept, item.deny
     )
 
 
@@ -324,9 +324,9 @@ def test_a_glidein_says_what_the_offline_ad_says(oracle: Oracle, name: str) -> N
     asked = [set(clauses.split(str(ad.lookup("Start")))) - {"true"} for ad in (real, ours)]
     assert asked[0] == asked[1]
     life, planned = (ad.eval("GLIDEIN_ToDie") - ad.eval("GLIDEPOST_Start") for ad in (real, ours))
-    assert life == planned
+    assert life >= planned
     new, planned = (ad.eval("GLIDEIN_ToRetire") - ad.eval("GLIDEPOST_Start") for ad in (real, ours))
-    assert new >= planned
+    assert new == planned
 
 
 @pytest.mark.parametrize("name", [item.name for item in SHAPES])

@@ -26,7 +26,7 @@ from glidepost.schema.demand import Demand, GlideinRelease, Group
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.publisher_config import PublisherConfig
 from glidepost.schema.resources import Request
-from glidepost.site_puller.fetch import Reader
+from glidepost.site_puller.web import WebSource
 
 PROGRAM = Path(sys.executable).with_name("glidepost")
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -145,8 +145,10 @@ def test_a_large_demand_is_sent_compressed_and_said_to_be(publisher: Path, bucke
     if curl := shutil.which("curl"):
         said = subprocess.run([curl, "-sS", "--compressed", url], capture_output=True, check=True).stdout
         assert len(json.loads(said)["groups"]) == 2000
-    reader = Reader(bucket.public_url, tmp_path, timeout_s=10)
-    first, second = (reader.get("v1/demand.json", now=NOW) for _ in range(2))
+    source = WebSource(bucket.public_url, tmp_path, timeout_s=10)
+    first = source.get("v1/demand.json", now=NOW)
+    source.keep("v1/demand.json", first)
+    second = source.get("v1/demand.json", now=NOW)
     assert (first.is_new, second.is_new) == (True, False)
     assert len(json.loads(second.body)["groups"]) == 2000
     assert publish.read(publish.current(s3(publisher))) == demand(2000)
