@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, Optional
 
 from glidepost.schema.resources import Resources
 
@@ -45,6 +45,21 @@ class BatchJob:
 
 
 @dataclass(frozen=True)
+class QueueLimits:
+    """What one queue lets one batch job have, at most; None is no bound, or none that the batch system tells.
+
+    A queue with several kinds of nodes stands once for each. `array_size` is how many members one submission may have.
+    """
+
+    queue: str
+    is_open: bool
+    walltime_s: Optional[int] = None
+    cpus: Optional[int] = None
+    memory_mib: Optional[int] = None
+    array_size: Optional[int] = None
+
+
+@dataclass(frozen=True)
 class GlideinRequest:
     """What one submission asks for.
 
@@ -59,11 +74,23 @@ class GlideinRequest:
     log_folder: str = ""
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """A submission that the batch system understood and does not want, in one line of its own words.
+
+    `is_limit`: it will pass by itself, such as so many batch jobs of one user; else a person must change something.
+    """
+
+    text: str
+    is_limit: bool
+
+
 class Backend(ABC):
     """One batch system, as translations between our words and its words. Pure: no I/O, no clock, no environment."""
 
     name: ClassVar[str]
     states: ClassVar[Mapping[str, JobState]]
+    programs: ClassVar[tuple[str, ...]] = ()  # what must be on the PATH
 
     @abstractmethod
     def submission(self, request: GlideinRequest) -> Command:
@@ -92,3 +119,25 @@ class Backend(ABC):
     @abstractmethod
     def removal(self, batch_ids: Sequence[str]) -> Command:
         """Returns the command that removes these queued batch jobs, ids as `parse_query` gave them."""
+
+    def refusal(self, stderr: str) -> Optional[Refusal]:  # noqa: ARG002 - for those whose words are known
+        """Returns why a submission was refused, None when that may be a failure of another kind."""
+        return None
+
+    # What only `glidepost puller check` asks. A batch system that cannot say leaves these as they are.
+
+    def limits(self) -> Optional[Command]:
+        """Returns the command that tells the limits of this shape's queues, None if this batch system cannot say."""
+        return None
+
+    def parse_limits(self, stdout: str) -> tuple[QueueLimits, ...]:
+        """Returns those limits; none when there is no such queue.
+
+        Raises:
+            ValueError: when the output is not understood.
+        """
+        raise ValueError(f"{self.name} tells no limits: {stdout[:200]!r}")
+
+    def trial(self, request: GlideinRequest) -> Optional[Command]:  # noqa: ARG002 - for those that can
+        """Returns the command that fails where this submission would be refused, and submits nothing; None if none."""
+        return None

@@ -46,7 +46,7 @@ class LocalBackend(Backend):
         self._folder = str(options["folder"])
 
     def submission(self, request: GlideinRequest) -> Command:
-        """Returns the command that starts the glideins; member i sees GLIDEPOST_TASK=i."""
+        """Returns the command that starts the glideins; each sees its own id as GLIDEPOST_BATCH_JOB."""
         size_bytes = len(request.script.encode())
         argv = self._argv("submit", request.name, str(request.count), str(size_bytes), request.log_folder)
         return Command(argv, request.script)

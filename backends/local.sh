@@ -148,7 +148,7 @@ launch() {
   glidein=${id}.$1
   output=${glidein}/output
   [ -z "${logs}" ] || output=${logs}/${name}-${glidein}.out
-  set -- GLIDEPOST_TASK="$1" GLIDEPOST_BOOT="${boot}"
+  set -- GLIDEPOST_BATCH_JOB="${glidein}" GLIDEPOST_BOOT="${boot}"
   for variable in ${KEPT}; do
     eval "value=\${${variable}-}"
     [ -z "${value}" ] || set -- "$@" "${variable}=${value}"

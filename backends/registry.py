@@ -18,6 +18,9 @@ BACKENDS: Final[Mapping[str, Callable[[Mapping[str, Option]], Backend]]] = {
     SlurmBackend.name: SlurmBackend,
 }
 
+# Names that puller.toml may hold already, so that a site can write, or import, its configuration.
+PLANNED: Final = frozenset({"pbs", "torque", "gridengine", "lsf", "htcondor"})
+
 
 def create(shape_backend: str, options: Mapping[str, Option]) -> Backend:
     """Returns the backend of a shape.
@@ -32,6 +35,11 @@ def create(shape_backend: str, options: Mapping[str, Option]) -> Backend:
     try:
         make = BACKENDS[shape_backend]
     except KeyError:
+        if shape_backend in PLANNED:
+            raise ConfigError(
+                f"backend = {shape_backend!r}: this version does not speak it yet",
+                hint=f"it speaks {', '.join(sorted(BACKENDS))}; leave the shape out until then",
+            ) from None
         near = difflib.get_close_matches(shape_backend, BACKENDS, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(sorted(BACKENDS))}"
         raise ConfigError(f"backend = {shape_backend!r}: no such batch system", hint=hint) from None

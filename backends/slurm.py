@@ -1,6 +1,7 @@
 """Slurm: sbatch, squeue, scontrol and scancel.
 
-Manuals: https://slurm.schedmd.com/sbatch.html, squeue.html, scancel.html, job_state_codes.html. Tested with 22.05.8.
+Manuals: https://slurm.schedmd.com/sbatch.html, squeue.html, scancel.html, sinfo.html,
+job_state_codes.html. Tested with 22.05.8.
 
 What a site should know:
 
@@ -22,12 +23,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Optional
 
 from glidepost.schema.errors import ConfigError
 from glidepost.schema.puller_config import Option
 
-from .base import Backend, BatchJob, Command, GlideinRequest, JobState
+from . import slurm_refusals
+from .base import Backend, BatchJob, Command, GlideinRequest, JobState, QueueLimits, Refusal
 
 _PLACES: Final = ("partition", "account", "qos", "constraint", "reservation")
 
@@ -46,6 +48,14 @@ _RECORD: Final = re.compile(r"(?P<id>\d+(?:_\d+|\+\d+)?)@(?P<state>[^@\s]+)@(?P<
 _REMOVAL: Final = 'scontrol hold "$@"\nscancel --state=PENDING "$@"\n'
 
 
+# Not with --partition: --all, which shows the hidden ones, cannot go with it (22.05.8).
+_LIMITS: Final = "sinfo --noheader --exact --all --format=%P@%a@%l@%c@%m@ && scontrol show config"
+_QUEUE: Final = re.compile(
+    r"(?P<name>[^@\s]+?)(?P<default>\*?)@(?P<open>\w+)@(?P<time>[^@]+)@(?P<cpus>\d+)@(?P<memory>\d+)@"
+)
+_TIME: Final = re.compile(r"(?:(?P<days>\d+)-)?(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?P<seconds>\d+)")
+
+
 class SlurmBackend(Backend):
     """Slurm through its command line.
 
@@ -59,6 +69,7 @@ class SlurmBackend(Backend):
     """
 
     name: ClassVar[str] = "slurm"
+    programs: ClassVar[tuple[str, ...]] = ("sbatch", "squeue", "scontrol", "scancel", "sinfo")
     # squeue(1), "JOB STATE CODES". What has a node is RUNNING, suspended or completing too: removal must not touch it.
     # What is over but still listed is GONE.
     states: ClassVar[Mapping[str, JobState]] = {
@@ -168,6 +179,48 @@ class SlurmBackend(Backend):
             raise ValueError(f"not ids of Slurm: {list(batch_ids)!r}")
         return Command(("sh", "-s", *batch_ids), _REMOVAL)
 
+    def refusal(self, stderr: str) -> Optional[Refusal]:
+        """Returns why sbatch refused, None when its words are no refusal that we know."""
+        return slurm_refusals.refusal(stderr)
+
+    def limits(self) -> Optional[Command]:
+        """Returns a command that lists partitions, node kinds and MaxArraySize."""
+        return Command(("sh", "-c", _LIMITS))
+
+    def parse_limits(self, stdout: str) -> tuple[QueueLimits, ...]:
+        """Returns the limits of the shape's partitions, or of the default one; with several, those that exist.
+
+        Raises:
+            ValueError: when there is no partition at all in it.
+        """
+        lines = stdout.splitlines()
+        partitions = [match for match in map(_QUEUE.fullmatch, lines) if match]
+        if not partitions:
+            raise ValueError(f"no partition in what sinfo printed: {stdout[:200]!r}")
+        sizes = [int(size) for size in re.findall(r"^MaxArraySize\s*=\s*(\d+)", stdout, re.MULTILINE)]
+        wanted = str(self._options.get("partition", "")).split(",")
+        return tuple(
+            QueueLimits(
+                match["name"],
+                match["open"] == "up",
+                _seconds(match["time"]),
+                int(match["cpus"]),
+                int(match["memory"]),
+                sizes[0] if sizes else None,
+            )
+            for match in partitions
+            if match["name"] in wanted or (wanted == [""] and match["default"])
+        )
+
+    def trial(self, request: GlideinRequest) -> Optional[Command]:
+        """Returns sbatch --test-only.
+
+        It knows accounts and QOS, but takes a closed partition for good, and unless EnforcePartLimits is set a too long
+        walltime too (22.05.8).
+        """
+        command = self.submission(request)
+        return Command((command.argv[0], "--test-only", *command.argv[1:]), command.stdin)
+
     def _job(self, record: str) -> BatchJob:
         match = _RECORD.fullmatch(record)
         if match is None:
@@ -178,6 +231,15 @@ class SlurmBackend(Backend):
         if state is JobState.IDLE and (reason.startswith(("JobHeld", "JobHold")) or reason.endswith("_held")):
             state = JobState.HELD
         return BatchJob(match["id"], match["name"], state, "" if state is JobState.RUNNING else reason)
+
+
+def _seconds(text: str) -> Optional[int]:
+    """Returns seconds for sinfo's "2-03:00:00" or "30:00", None for "infinite" and anything else without an end."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (int(number or 0) for number in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _output(request: GlideinRequest) -> str:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from glidepost.backends.base import JobState
-from glidepost.backends.registry import BACKENDS, create
+from glidepost.backends.registry import BACKENDS, PLANNED, create
 from glidepost.schema.errors import ConfigError
 
 GARBAGE = [
@@ -29,7 +29,13 @@ EVERYWHERE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture
 def test_every_backend_that_a_site_may_configure_exists():
     text = files("glidepost.schema").joinpath("puller-config-1.schema.json").read_text(encoding="utf-8")
     allowed = json.loads(text)["definitions"]["shape"]["properties"]["backend"]["enum"]
-    assert sorted(allowed) == sorted(BACKENDS)
+    assert sorted(allowed) == sorted({*BACKENDS, *PLANNED})
+    assert not PLANNED & set(BACKENDS)
+
+
+def test_a_backend_that_is_only_planned_is_refused_with_these_words():
+    with pytest.raises(ConfigError, match="does not speak it yet"):
+        create("lsf", {})
 
 
 def test_a_backend_is_found_by_the_name_that_it_gives_itself(case, backend):
@@ -176,3 +182,8 @@ def test_rounding_never_loses_anything(case, backend, make_request, asked):
     assert (granted.cpus, granted.gpus) == (asked["cpus"], asked["gpus"])
     assert asked["memory_mib"] <= granted.memory_mib < asked["memory_mib"] + 1024
     assert asked["walltime_s"] <= granted.walltime_s < asked["walltime_s"] + 60
+
+
+@pytest.mark.parametrize("text", [*GARBAGE, ""])
+def test_garbage_is_no_refusal(backend, text):
+    assert backend.refusal(text) is None

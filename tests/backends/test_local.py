@@ -46,13 +46,13 @@ def test_a_glidein_leads_a_session_of_its_own(local, make_request, tmp_path):
     assert os.getsid(pid) == pid != os.getsid(0)
 
 
-def test_a_glidein_sees_its_index_and_nothing_of_the_callers_environment(local, make_request, tmp_path):
+def test_a_glidein_sees_its_id_and_nothing_of_the_callers_environment(local, make_request, tmp_path):
     command = local.backend.submission(make_request(script=REPORT, count=2))
     local.run(command, AWS_SECRET_ACCESS_KEY="hunter2", _CONDOR_X="1", TMPDIR="/tmp/a b", http_proxy="http://p:1")
     running(local, 2)
-    for index, entry in enumerate(entries(tmp_path)):
+    for entry in entries(tmp_path):
         text = when(entry / "output", "/dev/null\n")
-        assert f"GLIDEPOST_TASK={index}\n" in text
+        assert f"GLIDEPOST_BATCH_JOB={entry.name}\n" in text
         assert "TMPDIR=/tmp/a b\n" in text
         assert "http_proxy=http://p:1\n" in text
         assert "hunter2" not in text

@@ -4,7 +4,8 @@
                                  "calls": [[...]]}; a test may edit it, for instance to let batch jobs start
     GLIDEPOST_FAKE_SBATCH=MODE   (or SQUEUE, SCANCEL, SCONTROL) down: the daemon does not answer; hang; garbage: exit
                                  code 0 and nonsense; cut: exit code 0 and half of the answer; lost: it does what it
-                                 was asked, and then says that it failed
+                                 was asked, and then says that it failed; orphan (SBATCH only): it kills who called it,
+                                 and does what it was asked a second later
     GLIDEPOST_FAKE_SUBMIT_LIMIT  so many batch jobs at most, as a QOS has it
 
 What it takes, Slurm 22.05.8 took; its refusals are Slurm's words and exit codes.
@@ -17,6 +18,7 @@ import json
 import os
 import pwd
 import re
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -28,15 +30,22 @@ OPTIONS = {
     "sbatch": {
         "value": "account array chdir comment constraint cpus-per-task export gres job-name mem nice nodes ntasks"
         " output partition qos reservation signal time tmp",
-        "flag": "exclusive hold no-requeue parsable requeue",
+        "flag": "exclusive hold no-requeue parsable requeue test-only",
     },
     "squeue": {"value": "format name states user", "flag": "all array me noheader"},
     "scancel": {"value": "name state user", "flag": "quiet"},
     "scontrol": {"value": "", "flag": ""},
+    "sinfo": {"value": "format", "flag": "all exact noheader"},
 }
 # Variables by which squeue leaves something out.
 FILTERS = {"SQUEUE_ACCOUNT", "SQUEUE_NAMES", "SQUEUE_PARTITION", "SQUEUE_QOS", "SQUEUE_STATES", "SQUEUE_USERS"}
 PARTITIONS = {"main", "gpu", "hidden"}
+SINFO = """\
+main*@up@1:00:00@4@8000@
+gpu@up@1-06:00:00@64@256000@
+gpu@up@1-06:00:00@8@32000@
+hidden@down@infinite@4@8000@
+"""
 MAX_ARRAY_SIZE = 1001
 
 
@@ -103,6 +112,15 @@ def check_submission(options: dict[str, str], script: str) -> None:
         raise Refused(f"{failed}More processors requested than permitted")
 
 
+def judge(options: dict[str, str]) -> str:
+    """Returns what --test-only says."""
+    if options.get("account") == "nobody":
+        raise Refused("allocation failure: Invalid account or account/partition combination specified")
+    members(options)
+    sys.stderr.write("sbatch: Job 7 to start at 2026-11-22T12:09:26 using 1 processors on nodes sn0\n")
+    return ""
+
+
 def members(options: dict[str, str]) -> list[str]:
     if "array" not in options:
         return [""]
@@ -116,6 +134,11 @@ def sbatch(argv: list[str]) -> str:
     options, operands = parse("sbatch", argv)
     script = Path(operands[0]).read_text() if operands else sys.stdin.read()
     check_submission(options, script)
+    if "test-only" in options:
+        return judge(options)
+    if os.environ.get("GLIDEPOST_FAKE_SBATCH") == "orphan":
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(1)
     with queue("sbatch") as state:
         jobs = state["jobs"]
         new = members(options)
@@ -169,6 +192,8 @@ def squeue(argv: list[str]) -> str:
 
 def scontrol(argv: list[str]) -> str:
     _, (verb, *ids) = parse("scontrol", argv)
+    if [verb, *ids] == ["show", "config"]:
+        return f"Configuration data as of 2026-11-22T12:09:25\nMaxArraySize            = {MAX_ARRAY_SIZE}\n"
     if verb != "hold":
         raise Refused(f"invalid keyword: {verb}")
     problems = []
@@ -182,6 +207,13 @@ def scontrol(argv: list[str]) -> str:
     if problems:
         raise Refused("\n".join([*problems, "slurm_suspend error: Invalid job id specified"]))
     return ""
+
+
+def sinfo(argv: list[str]) -> str:
+    options, _ = parse("sinfo", argv)
+    if {"all", "exact", "noheader"} - options.keys() or options.get("format") != "%P@%a@%l@%c@%m@":
+        raise Refused("sinfo: error: the fake knows one question only")
+    return SINFO
 
 
 def scancel(argv: list[str]) -> str:
@@ -209,6 +241,9 @@ def scancel(argv: list[str]) -> str:
     return ""
 
 
+COMMANDS = {"sbatch": sbatch, "squeue": squeue, "scontrol": scontrol, "scancel": scancel, "sinfo": sinfo}
+
+
 def main(command: str) -> int:
     mode = os.environ.get(f"GLIDEPOST_FAKE_{command.upper()}", "")
     if mode == "hang":
@@ -220,7 +255,7 @@ def main(command: str) -> int:
         sys.stdout.write("<html>503 Service Unavailable</html>\n")
         return 0
     try:
-        answer = {"sbatch": sbatch, "squeue": squeue, "scontrol": scontrol, "scancel": scancel}[command](sys.argv[1:])
+        answer = COMMANDS[command](sys.argv[1:])
     except Refused as refused:
         sys.stderr.write(f"{refused}\n")
         return refused.code

@@ -146,14 +146,31 @@ def test_an_extra_option_without_its_value_cannot_hide_whose_glidein_it_is(site)
         ({}, {"walltime_s": 86400}, "Requested time limit is invalid"),
         ({"gres": "gpu:h100:{gpus}"}, {"gpus": 1}, "Requested node configuration is not available"),
         ({"extra": ("--no-such-option",)}, {}, "unrecognized option"),
+        ({"constraint": "nosuch"}, {}, "Invalid feature specification"),
+        ({"reservation": "nosuch"}, {}, "Requested reservation is invalid"),
     ],
 )
 def test_a_refusal_is_an_exit_code_and_a_reason(site, options, resources, words):
     asked = Resources(**{"cpus": 1, "memory_mib": 100, "disk_mib": 0, "walltime_s": 600, **resources})
-    done = site.run(site.backend(**options).submission(GlideinRequest("gp-abc", asked, 1, SLEEP)))
+    backend = site.backend(**options)
+    done = site.run(backend.submission(GlideinRequest("gp-abc", asked, 1, SLEEP)))
     assert done.returncode != 0
     assert words in done.stderr
+    assert words in backend.refusal(done.stderr).text
+    assert not backend.refusal(done.stderr).is_limit
     assert site.jobs() == []
+
+
+def test_a_partition_that_takes_no_more_refuses_for_good(site):
+    site.slurm.run(["scontrol", "update", "PartitionName=gpu", "State=DRAIN"])
+    try:
+        backend = site.backend(partition="gpu")
+        done = site.run(backend.submission(GlideinRequest("gp-abc", Resources(1, 100, 0, 600), 1, SLEEP)))
+        refused = backend.refusal(done.stderr)
+    finally:
+        site.slurm.run(["scontrol", "update", "PartitionName=gpu", "State=UP"])
+    assert "Required partition not available" in refused.text
+    assert not refused.is_limit
 
 
 @pytest.mark.parametrize("count", [1, 2])
