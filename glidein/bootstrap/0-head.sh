@@ -2,8 +2,9 @@
 # A glidein: joins an HTCondor pool from inside one batch job, runs user jobs, leaves, and leaves nothing behind.
 #
 # The parts in this folder, one after the other, are one text (site_puller/script.py joins them). It stands after a
-# header of GLIDEPOST_* assignments in one batch script, which may also come from standard input. So it reads no file of its own, does not look at $0, and does not exec: the shell stays as the parent that
-# turns the batch system's kill into a fast end of HTCondor and always removes the scratch folder.
+# header of GLIDEPOST_* assignments in one batch script, which may also come from standard input. So it reads no file of
+# its own, does not look at $0, and does not exec: the shell stays as the parent that turns the batch system's kill into
+# a fast end of HTCondor and always removes the scratch folder.
 #
 # Needs: POSIX sh (dash, bash, busybox ash), coreutils, grep, sed, tar, gzip; curl, wget or python3 to download.
 #
@@ -21,6 +22,13 @@
 #   GLIDEPOST_OUTCOMES     may be empty; the folder for the outcome record <glidein id>.json
 #   GLIDEPOST_CVMFS        may be empty; repositories, advertised as HAS_CVMFS_<name> where this node has them
 #   GLIDEPOST_NETWORK_INTERFACE START GPU_DISCOVERY TASK      may be empty
+#   GLIDEPOST_SETUP        may be empty; lines of shell to run first, see run_setup
+#   GLIDEPOST_KEEP         may be empty; names of the batch job's variables that HTCondor and user jobs get too
+#   GLIDEPOST_ENVIRONMENT  may be empty; lines NAME=text, for the same, expanded here
+#   GLIDEPOST_PROXY        may be empty; http://host:port, for downloads here and for the same
+#   GLIDEPOST_CHECKS       may be empty; names of checks; GLIDEPOST_CHECK_1 is the text of the first, see run_checks
+#   GLIDEPOST_SETUP_S CHECK_S FAIL_PAUSE_S      may be missing (300, 60, 300): the longest that the setup, and that one
+#                                               check may take; how long a node that has failed holds its batch job
 #
 # Outcome, and exit code of this script:
 #   idle-shutdown        0  ran user jobs, then there was nothing to do for IDLE_S
@@ -33,6 +41,8 @@
 #   tarball-unavailable  1  no tarball for this node, or it could not be downloaded
 #   token-unreadable     1  the token file is missing, unreadable or empty, or holds no token
 #   no-scratch           1  no folder to work in
+#   setup-failed         1  a setup line called exit, or is no shell, or they took too long
+#   check-failed:NAME    1  the site's check of that name did not like this node
 #   bad-request          2  a variable is missing or malformed, or it was started as root
 #
 # How "never-joined" is known: HTCondor leaves with exit code 0 whether or not the pool took it in, and "Initial update
@@ -42,6 +52,9 @@
 # shellcheck disable=SC2312  # where a command's failure inside "$( )" matters, its text is checked
 
 set -u
+# What the setup lines and user jobs are to see, before it is changed for this script.
+batch_umask=$(umask) batch_lc_all=${LC_ALL:-} batch_path=${PATH:-/usr/local/bin:/usr/bin:/bin}
+batch_ld_library_path=${LD_LIBRARY_PATH:-} batch_ld_preload=${LD_PRELOAD:-}
 umask 077
 # Ranges such as [a-z] and messages of tools are the same on every node.
 LC_ALL=C
@@ -53,6 +66,8 @@ PATH=${PATH:+${PATH}:}/usr/local/bin:/usr/bin:/bin
 DOWNLOAD_S=600 # the longest that one download may take
 KILL_AFTER_S=8 # after a batch system's TERM some wait only 10 s before they KILL
 SIGNALS='TERM INT HUP XCPU USR1 USR2'
+NEWLINE='
+'
 
 glidein=unnamed host=unknown batch_job='' scratch='' started='' started_at=''
 phase=preparing child='' child_status='' ended_by='' alarm='' condor_exit=null problem='' value=''

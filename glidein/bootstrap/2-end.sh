@@ -33,7 +33,8 @@ remove_scratch() {
   for pause in 0 1 2; do
     sleep "${pause}"
     end_leftovers
-    rm -rf -- "${scratch}" 2>/dev/null && return 0
+    # The lease, whose name `*` does not match, goes last: while anything is left it says whose that is.
+    rm -rf -- "${scratch:?}"/* 2>/dev/null && rm -rf -- "${scratch}" 2>/dev/null && return 0
     # A user job may leave folders that even their owner cannot enter.
     chmod -R u+rwX "${scratch}" 2>/dev/null
   done

@@ -56,12 +56,34 @@ wait_child() {
   child=''
 }
 
-# Runs a command so that a signal is acted on at once (a shell runs its traps only when a foreground command has ended).
-run() {
-  "$@" &
+# Waits for the command that was just started in the background.
+await() {
   child=$!
+  # A signal that came before `child` was set has not reached it.
+  [ -z "${ended_by}" ] || kill -s TERM "${child}" 2>/dev/null
   wait_child
   [ -z "${ended_by}" ] || finish killed "SIG${ended_by} before HTCondor was started"
   return "${child_status}"
+}
+
+# Runs a command so that a signal is acted on at once (a shell runs its traps only when a foreground command has ended).
+run() {
+  "$@" &
+  await
+}
+
+# finish_slowly OUTCOME DETAIL: ends like `finish`, but not at once, for a node that fails at once again and again would
+# eat up the site's queue. A signal ends the pause.
+finish_slowly() {
+  pause=$((to_die - $(date +%s)))
+  [ "${pause}" -lt "${GLIDEPOST_FAIL_PAUSE_S}" ] || pause=${GLIDEPOST_FAIL_PAUSE_S}
+  say "$1: $2; holding the batch job for ${pause} s, so that this node does not take the next one at once"
+  if [ "${pause}" -gt 0 ] && [ -z "${ended_by}" ]; then
+    sleep "${pause}" &
+    child=$!
+    [ -z "${ended_by}" ] || kill -s TERM "${child}" 2>/dev/null
+    wait_child
+  fi
+  finish "$1" "$2"
 }
 

@@ -72,6 +72,21 @@ ${GLIDEPOST_TARBALLS:-}
 LINES
 }
 
+check_environment() {
+  check_text GLIDEPOST_KEEP 'A-Za-z0-9_ ' optional
+  check_line GLIDEPOST_PROXY
+  case ${value} in '' | http://?*) ;; *) bad "GLIDEPOST_PROXY is not a http URL: '${value}'" ;; esac
+  while IFS= read -r line; do
+    case ${line%%=*} in
+      '') [ -z "${line}" ] || bad "GLIDEPOST_ENVIRONMENT: '${line}' is not NAME=text" ;;
+      "${line}" | [0-9]* | *[!A-Za-z0-9_]*) bad "GLIDEPOST_ENVIRONMENT: '${line}' is not NAME=text" ;;
+      *) ;;
+    esac
+  done <<LINES
+${GLIDEPOST_ENVIRONMENT:-}
+LINES
+}
+
 check_request() {
   [ "$(id -u)" != 0 ] || bad 'a glidein does not run as root: user jobs would be root too'
   check_text GLIDEPOST_NAME 'a-z0-9-'
@@ -87,6 +102,11 @@ check_request() {
   for variable in START GPU_DISCOVERY; do check_line "GLIDEPOST_${variable}"; done
   check_text GLIDEPOST_CVMFS 'A-Za-z0-9. -' optional
   check_text GLIDEPOST_NETWORK_INTERFACE 'A-Za-z0-9.:_*-' optional
+  check_environment
+  check_text GLIDEPOST_CHECKS 'a-z0-9 -' optional
+  : "${GLIDEPOST_SETUP_S:=300}" "${GLIDEPOST_CHECK_S:=60}" "${GLIDEPOST_FAIL_PAUSE_S:=300}"
+  for variable in SETUP_S CHECK_S; do check_number "GLIDEPOST_${variable}" 1; done
+  check_number GLIDEPOST_FAIL_PAUSE_S 0
   if [ -z "${problem}" ] && [ "${GLIDEPOST_RETIRE_S}" -ge "${GLIDEPOST_WALLTIME_S}" ]; then
     bad "GLIDEPOST_RETIRE_S=${GLIDEPOST_RETIRE_S} leaves nothing of GLIDEPOST_WALLTIME_S=${GLIDEPOST_WALLTIME_S}"
   fi

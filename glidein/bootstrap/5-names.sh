@@ -2,7 +2,9 @@
 
 # Sets `batch_job`: the batch job as its own batch system spells it.
 find_batch_job() {
-  if [ -n "${SLURM_ARRAY_JOB_ID:-}" ]; then
+  if [ -n "${GLIDEPOST_BATCH_JOB:-}" ]; then
+    batch_job=${GLIDEPOST_BATCH_JOB}
+  elif [ -n "${SLURM_ARRAY_JOB_ID:-}" ]; then
     batch_job=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}
   elif [ -n "${SLURM_JOB_ID:-}${PBS_JOBID:-}" ]; then
     batch_job=${SLURM_JOB_ID:-${PBS_JOBID:-}} # a subjob of a PBS array has its index in the id
@@ -15,7 +17,6 @@ find_batch_job() {
   else
     batch_job=$$
   fi
-  [ -z "${GLIDEPOST_TASK:-}" ] || batch_job=${batch_job}.${GLIDEPOST_TASK}
   batch_job=$(printable "${batch_job}")
 }
 

@@ -1,7 +1,8 @@
 # --- HTCondor
 
 # Sets the times of the end. Some of the walltime is kept for leaving: HTCondor evicts what still runs `vacate` seconds
-# before `to_die`, and `to_die` is `margin` seconds before the batch system would kill us.
+# before `to_die`, and `to_die` is `margin` seconds before the batch system would kill us. (schema/puller_config.py
+# promises user jobs the same.)
 plan_end() {
   margin=60 vacate=30
   if [ "${GLIDEPOST_WALLTIME_S}" -lt 600 ]; then
@@ -62,13 +63,23 @@ CONF
 find_cvmfs() {
   cvmfs='' cvmfs_names=''
   for repository in ${GLIDEPOST_CVMFS:-}; do
-    if run timeout -s KILL 60 ls -- "${CVMFS_MOUNT_DIR:-/cvmfs}/${repository}/." >/dev/null 2>&1; then
+    timeout -s KILL 60 ls -- "${CVMFS_MOUNT_DIR:-/cvmfs}/${repository}/." >/dev/null 2>&1 &
+    if await; then
       name=HAS_CVMFS_$(printf %s "${repository}" | tr -c 'A-Za-z0-9' '_')
       cvmfs="${cvmfs} ${name}" cvmfs_names="${cvmfs_names}, ${name}"
     else
       say "this node does not have the CVMFS repository ${repository}"
     fi
   done
+}
+
+# Writes the program `gpu_discovery`: it finds the driver's libraries where user jobs will, unlike HTCondor's daemons.
+write_gpu_discovery() {
+  {
+    echo '#!/bin/sh'
+    printf %s "${user_environment}" | grep '^LD_' | sed -e "s/'/'\\\\''/g" -e "s/^\([^=]*\)=\(.*\)/export \1='\2'/"
+    printf 'exec "%s" "$@"\n' "${scratch}/glidein/libexec/condor_gpu_discovery"
+  } >gpu_discovery && chmod 700 gpu_discovery
 }
 
 config_of_slot() {
@@ -86,8 +97,10 @@ GLIDEIN_Site = "${GLIDEPOST_GLIDEIN_SITE}"
 GLIDEIN_ToDie = ${to_die}
 GLIDEIN_ToRetire = ${to_retire}
 STARTD_ATTRS = GLIDEPOST_Site, GLIDEPOST_Shape, GLIDEPOST_Pool, GLIDEPOST_Glidein, GLIDEPOST_BatchJob, GLIDEPOST_Start, \\
-  GLIDEIN_Site, GLIDEIN_ToDie, GLIDEIN_ToRetire${cvmfs_names}
+  GLIDEIN_Site, GLIDEIN_ToDie, GLIDEIN_ToRetire${cvmfs_names}${found_names}
 $(for name in ${cvmfs}; do printf '%s = true\n' "${name}"; done)
+${found_lines}
+STARTER_JOB_ENVIRONMENT = "$(quote_environment)"
 
 NUM_CPUS = ${GLIDEPOST_CPUS}
 MEMORY = ${GLIDEPOST_MEMORY_MIB}
@@ -104,7 +117,7 @@ KILL = false
 RANK = 0
 CONF
   [ "${GLIDEPOST_GPUS}" = 0 ] || cat <<CONF
-MACHINE_RESOURCE_INVENTORY_GPUS = \$(LIBEXEC)/condor_gpu_discovery -properties ${GLIDEPOST_GPU_DISCOVERY:-}
+MACHINE_RESOURCE_INVENTORY_GPUS = ${scratch}/gpu_discovery -properties ${GLIDEPOST_GPU_DISCOVERY:-}
 ENVIRONMENT_FOR_AssignedGPUs = GPU_DEVICE_ORDINAL=/(CUDA|OCL)//  CUDA_VISIBLE_DEVICES=/CUDA//
 ENVIRONMENT_VALUE_FOR_UnAssignedGPUs = 10000
 CONF
@@ -127,8 +140,8 @@ CONF
 }
 
 write_config() {
-  plan_end
   find_cvmfs
+  write_gpu_discovery || finish no-scratch "cannot write into ${scratch}"
   {
     cat <<CONF
 RELEASE_DIR = ${scratch}/glidein
@@ -161,14 +174,14 @@ CONF
   } >condor_config || finish no-scratch "cannot write ${scratch}/condor_config"
 }
 
-# Runs HTCondor until it ends; sets `condor_exit`. Nothing of the batch job's environment goes with it but this list.
+# Runs HTCondor until it ends; sets `condor_exit`. Nothing of the batch job's environment goes with it but the plan.
 run_condor() {
   set -- "CONDOR_CONFIG=${scratch}/condor_config" "TMPDIR=${scratch}/tmp" PATH=/usr/local/bin:/usr/bin:/bin LANG=C
-  for variable in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY CUDA_VISIBLE_DEVICES; do
-    value_of "${variable}"
-    [ "${variable}" != CUDA_VISIBLE_DEVICES ] || [ "${GLIDEPOST_GPUS}" != 0 ] || value=''
-    [ -z "${value}" ] || set -- "$@" "${variable}=${value}"
-  done
+  while IFS= read -r line; do
+    [ -z "${line}" ] || set -- "$@" "${line}"
+  done <<LINES
+${condor_environment}
+LINES
   say "starting HTCondor: ${GLIDEPOST_CPUS} cpus, ${GLIDEPOST_MEMORY_MIB} MiB, ${GLIDEPOST_GPUS} GPUs for ${GLIDEPOST_COLLECTORS}"
   [ -z "${ended_by}" ] || finish killed "SIG${ended_by} before HTCondor was started"
   # A shell starts a background command with these ignored, and user jobs would inherit that; an old env cannot undo it.

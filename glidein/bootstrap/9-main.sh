@@ -4,7 +4,11 @@ main() {
   started_at=$(now)
   name_glidein
   check_request
+  plan_end
   make_scratch
+  run_setup
+  plan_environment
+  run_checks
   place_token
   os_word /etc/os-release
   arch=$(uname -m)

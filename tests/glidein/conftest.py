@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import shutil
 import signal
 import subprocess
@@ -123,7 +124,9 @@ class Node:
             "TARBALLS": tarballs,
             **request,
         }
-        header = "".join(f"GLIDEPOST_{name}='{value}'\n" for name, value in variables.items() if value is not None)
+        header = "".join(
+            f"GLIDEPOST_{name}={shlex.quote(value)}\n" for name, value in variables.items() if value is not None
+        )
         return f"#!/bin/sh\n{header}{BOOTSTRAP}"
 
     def start(self, script: str) -> subprocess.Popen[str]:

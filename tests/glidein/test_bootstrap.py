@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -148,7 +149,7 @@ def test_gpus_of_the_batch_job_are_passed_on_where_the_shape_has_some(dash_node)
     dash_node.run_master("env >$MADE/env; cp $CONDOR_CONFIG $MADE", GPUS="2", GPU_DISCOVERY="-simulate:4,2")
     assert "CUDA_VISIBLE_DEVICES=GPU-1,GPU-2" in (dash_node.made / "env").read_text()
     config = (dash_node.made / "condor_config").read_text()
-    assert "$(LIBEXEC)/condor_gpu_discovery -properties -simulate:4,2\n" in config
+    assert "/gpu_discovery -properties -simulate:4,2\n" in config
 
 
 def test_the_configuration_says_what_the_request_says(node):
@@ -202,6 +203,7 @@ def test_the_cvmfs_repositories_that_the_node_has_are_advertised(node):
         ({"JOB_ID": "12", "SGE_TASK_ID": "undefined"}, "12"),
         ({"JOB_ID": "12", "SGE_TASK_ID": "3"}, "12.3"),
         ({"PBS_JOBID": '1"2\\3'}, '1"2\\3'),
+        ({"GLIDEPOST_BATCH_JOB": "1790000000-7.1", "SLURM_JOB_ID": "12"}, "1790000000-7.1"),
     ],
 )
 def test_the_batch_job_is_named_as_its_batch_system_does(dash_node, env, batch_job):
@@ -213,7 +215,50 @@ def test_the_batch_job_is_named_as_its_batch_system_does(dash_node, env, batch_j
 
 def test_two_glideins_of_one_batch_job_have_different_names(dash_node):
     dash_node.env["SLURM_JOB_ID"] = "12"
-    dash_node.run_master("exit 0", TASK="1")
-    ended = dash_node.run_master("exit 0", TASK="1")
+    dash_node.run_master("exit 0")
+    ended = dash_node.run_master("exit 0")
     assert len({record["glidein"] for record in ended.records}) == 2
-    assert {record["batch_job"] for record in ended.records} == {"12.1"}
+    assert {record["batch_job"] for record in ended.records} == {"12"}
+
+
+def test_the_scratch_folder_says_whose_it_is_and_until_when(node):
+    node.env["SLURM_JOB_ID"] = "12"
+    before = int(time.time())
+    ended = node.run_master("cp -p $SCRATCH/.lease $MADE/lease; cat /proc/$PPID/stat >$MADE/stat")
+    lease = dict(line.split("=", 1) for line in (node.made / "lease").read_text().splitlines())
+    pid, _, rest = (node.made / "stat").read_text().partition(" ")
+    assert (node.made / "lease").stat().st_mode & 0o777 == 0o600
+    assert before + 3600 <= int(lease.pop("deadline")) <= time.time() + 3600
+    assert lease == {
+        "kind": "lease/1",
+        "glidein": ended.records[0]["glidein"],
+        "name": "gp-north-1",
+        "batch_job": "12",
+        "host": ended.records[0]["host"],
+        "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        "pid_namespace": str(Path("/proc/self/ns/pid").readlink()),
+        "pid": pid,
+        "start": rest.rpartition(") ")[2].split()[19],
+    }
+
+
+def test_the_lease_is_there_before_the_folder_has_its_name_and_until_it_is_empty(node):
+    """A kill without warning at any moment leaves nothing of that name that nobody knows the owner of."""
+    said = node.call(
+        'mv() { ls -A "$2"; command mv "$@"; }; rm() { command rm "$@"; echo "$(ls -A "${scratch}" 2>&1)"; }\n'
+        "GLIDEPOST_NAME=gp-1 GLIDEPOST_WALLTIME_S=60 started=1; name_glidein\n"
+        f'make_scratch_in /nowhere {node.scratch}; mkdir "${{scratch}}/execute"\n'
+        'ls -A "${scratch}"; remove_scratch'
+    )
+    assert said.splitlines()[:4] == [".lease", ".lease", "execute", ".lease"]
+    assert "No such file" in said.splitlines()[4]
+
+
+def test_a_folder_that_holds_no_lease_is_not_used(node):
+    full = "printf() { false; }; "  # as a full disk would do
+    said = node.call(
+        f"name_glidein; GLIDEPOST_NAME=gp-1 GLIDEPOST_WALLTIME_S=60 started=1; {full}"
+        f'make_scratch_in {node.scratch} || echo "none<${{scratch}}>"'
+    )
+    assert said.strip() == "none<>"
+    assert list(node.scratch.iterdir()) == []

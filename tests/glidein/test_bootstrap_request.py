@@ -237,6 +237,11 @@ def test_a_scratch_that_cannot_be_written_is_an_outcome(node):
     assert (ended.code, ended.outcome) == (1, "no-scratch")
 
 
+def test_a_scratch_of_the_site_is_made_where_it_is_not_there(node):
+    node.run_master("echo $SCRATCH >$MADE/scratch", SCRATCH=f"{node.made}/user/12")
+    assert (node.made / "scratch").read_text().startswith(f"{node.made}/user/12/glidepost-gp-north-1-")
+
+
 def test_without_a_scratch_setting_the_batch_systems_own_is_taken(node):
     node.env["TMPDIR"] = str(node.scratch)
     node.run_master("echo $SCRATCH >$MADE/scratch", SCRATCH="")

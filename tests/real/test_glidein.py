@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import platform
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -45,6 +48,7 @@ class Site:
     built: Built
     folder: Path
     name: str
+    env: dict[str, str] = field(default_factory=dict)
     running: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -88,12 +92,12 @@ class Site:
             **request,
         }
         script = self.folder / "script"
-        header = "".join(f"GLIDEPOST_{name}='{value}'\n" for name, value in variables.items())
+        header = "".join(f"GLIDEPOST_{name}={shlex.quote(value)}\n" for name, value in variables.items())
         script.write_text(f"#!/bin/sh\n{header}{BOOTSTRAP}")
         with script.open() as stdin:
             process = subprocess.Popen(
                 [*self.pool.account.prefix, "sh"],
-                env={"PATH": "/usr/bin:/bin", "SECRET_OF_BATCH_JOB": "x"},
+                env={"PATH": "/usr/bin:/bin", "SECRET_OF_BATCH_JOB": "x", **self.env},
                 cwd="/",
                 stdin=stdin,
                 stdout=subprocess.PIPE,
@@ -315,3 +319,73 @@ def test_gpus_are_shared_out_one_by_one(site: Site) -> None:
         seen += [line.partition("=")[2] for line in lines if line.startswith("CUDA_VISIBLE_DEVICES=")]
     assert len(set(seen)) == 2
     assert all(value and value.startswith("GPU-") for value in seen)
+
+
+# One of each that a shell, HTCondor's configuration or its syntax for environments would take for something else.
+HOSTILE = """it's "b"  $(LOG) $HOME `id` \\ 100% #x; a=b é """
+# What HTCondor itself tells a user job, and what comes with its account.
+OF_HTCONDOR = r"_CONDOR_\w+|_CHIRP_\w+|CONDOR_\w+|BATCH_SYSTEM|\w+_(NUM_THREADS|MAX_THREADS|CPU_COUNT|THREAD_LIMIT)"
+OF_HTCONDOR += r"|CUBACORES|GOMAXPROCS|TF_\w+|(CUDA|NVIDIA)_VISIBLE_DEVICES|GPU_DEVICE_ORDINAL|\w+_CACHEDIR"
+OF_HTCONDOR += r"|TMPDIR|TMP|TEMP|HOME|PWD|OLDPWD|SHLVL|_"
+
+
+class Proxy(http.server.BaseHTTPRequestHandler):
+    """Answers for any host."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"data\n")
+
+    def log_message(self, *args: object) -> None: ...
+
+
+@pytest.fixture
+def proxy() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_user_jobs_see_what_the_site_names_and_no_more(site: Site, proxy: str) -> None:
+    site.env.update(KEPT=HOSTILE, LD_LIBRARY_PATH="/opt/lib", LINES="a\nb", MINE="the node's", no_proxy="x.example")
+    extra = 'environment = "MINE=my-own"\ntransfer_input_files = http://data.example.org/input\n'
+    cluster = site.submit("env; cat input", extra=extra)
+    process = site.start(
+        SETUP="export PATH=/opt/bin:$PATH",
+        KEEP="KEPT LD_LIBRARY_PATH PATH MINE LINES NOTHING",
+        ENVIRONMENT="WHERE=$KEPT/x\nLOST=$NOTHING/x\nEMPTY=\nKEPT2=twice\nKEPT2=$MINE",
+        PROXY=proxy,
+    )
+    record = site.end(process)
+    assert site.states(cluster) == [], record["output"]
+    *lines, data = (site.folder / "jobs" / "out.0").read_text().splitlines()
+    seen = dict(line.split("=", 1) for line in lines)
+    own = {name: value for name, value in seen.items() if not re.fullmatch(OF_HTCONDOR, name)}
+    assert own.pop("PATH").startswith("/opt/bin:/")
+    assert own == {
+        "KEPT": HOSTILE,
+        "KEPT2": "the node's",
+        "LD_LIBRARY_PATH": "/opt/lib",
+        "MINE": "my-own",
+        "WHERE": f"{HOSTILE}/x",
+        "EMPTY": "",
+        **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), proxy),
+    }
+    assert data == "data", "input files come through the proxy too"
+
+
+def test_what_a_check_has_found_out_brings_user_jobs(site: Site) -> None:
+    cluster = site.submit(
+        "true", extra='requirements = HAS_OPENCL && HAS_RACK == "$(LOG) 3"\n'.replace("$(", "$(DOLLAR)(")
+    )
+    check = (
+        "echo 'HAS_OPENCL = true'; echo 'HAS_RACK = \"$(LOG) 3\"'; echo HAS_RACK = 2; echo 'HAS_RACK = \"$(LOG) 3\"'"
+    )
+    process = site.start(CHECKS="opencl", CHECK_1=check)
+    assert wait_until(lambda: not site.states(cluster), 20)
+    slot = next(slot for slot in site.slots() if slot["SlotType"] == "Partitionable")
+    assert slot["HAS_OPENCL"] is True
+    assert site.end(process)["outcome"] == "idle-shutdown"

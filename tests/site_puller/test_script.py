@@ -8,9 +8,13 @@ import pytest
 
 from glidepost.schema import start
 from glidepost.schema.demand import GlideinRelease, Rules, Tarball
-from glidepost.schema.puller_config import GlideinOptions
-from glidepost.site_puller.script import render
+from glidepost.schema.errors import ConfigError
+from glidepost.schema.puller_config import GlideinOptions, leave_s
+from glidepost.schema.resources import Bounds
+from glidepost.site_puller.script import checks, render
 
+PARTS = sorted((Path(__file__).parents[2] / "glidein" / "bootstrap").glob("*.sh"))
+BOOTSTRAP = "".join(part.read_text(encoding="utf-8") for part in PARTS)
 HOSTILE = """it's "here"; $(touch broken) `id` \\ $HOME
 second line"""
 
@@ -25,7 +29,7 @@ def facts(make_config, make_shape, make_demand, tmp_path):
         file = tmp_path / "script.sh"
         file.write_text(text, encoding="utf-8")
         subprocess.run([shell, "-n", str(file)], check=True, timeout=20)
-        head, separator, _ = text.partition("\n\n")
+        head, separator, _ = text.partition(f"\n\n{BOOTSTRAP}")
         assert separator
         names = [line.split("=")[0] for line in head.splitlines() if line.startswith("GLIDEPOST_")]
         program = head + "".join(f'\nprintf "%s\\0" {name} "${name}"' for name in names)
@@ -80,8 +84,27 @@ def test_whatever_a_site_writes_stays_a_value(facts, make_shape, tmp_path, shell
 
 
 def test_most_of_a_short_walltime_is_for_new_user_jobs(facts, make_shape):
-    assert facts(shape=make_shape(walltime_s=400))["GLIDEPOST_RETIRE_S"] == "100"
-    assert facts(shape=make_shape(walltime_s=86400))["GLIDEPOST_RETIRE_S"] == "1200"
+    assert facts(shape=make_shape(walltime_s=400, retirement_s=1200))["GLIDEPOST_RETIRE_S"] == "100"
+    assert facts(shape=make_shape(walltime_s=86400, retirement_s=1200))["GLIDEPOST_RETIRE_S"] == "1200"
+
+
+def test_user_jobs_get_what_the_shape_offers_and_the_walltime_stays_what_was_asked_for(facts, make_shape):
+    said = facts(shape=make_shape(memory_mib=8192, memory_margin_mib=512, walltime_s=86400, retirement_s=1200))
+    assert said["GLIDEPOST_MEMORY_MIB"] == "7680"
+    assert said["GLIDEPOST_WALLTIME_S"] == "86400"
+
+
+@pytest.mark.parametrize("walltime_s", [10, 300, 599, 600, 7200, 86400])
+@pytest.mark.parametrize("retirement_s", [0, 30, 1200])
+def test_the_glidein_and_the_plan_count_the_same_end(make_shape, walltime_s, retirement_s):
+    """The publisher and the puller promise user jobs this time; the glidein must keep it."""
+    shape = make_shape(walltime_s=walltime_s, retirement_s=retirement_s)
+    functions = BOOTSTRAP.rpartition("\nmain </dev/null")[0]
+    program = f"""{functions}
+GLIDEPOST_WALLTIME_S={walltime_s} GLIDEPOST_RETIRE_S={shape.retire_s} started=1000
+plan_end; echo "$((to_retire - started)) ${{margin}}" """
+    done = subprocess.run(["sh"], input=program, capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout.split() == [str(shape.offers.walltime_s), str(leave_s(walltime_s))]
 
 
 def test_gpus_are_kept_for_those_that_ask_for_them(facts, make_shape):
@@ -104,10 +127,9 @@ def test_the_script_is_complete_and_holds_no_secret(make_config, make_shape, mak
     config.token_file.parent.mkdir()
     config.token_file.write_text("tok.en.text", encoding="utf-8")
     text = render(config, make_shape(), make_demand(), name="gp-1")
-    parts = sorted((Path(__file__).parents[2] / "glidein" / "bootstrap").glob("*.sh"))
-    assert parts
+    assert PARTS
     assert text.startswith("#!/bin/sh\n")
-    assert text.endswith("".join(part.read_text(encoding="utf-8") for part in parts))
+    assert text.endswith(BOOTSTRAP)
     assert "tok.en" not in text
     assert config.key.read_text(encoding="ascii").strip() not in text
 
@@ -124,3 +146,78 @@ def test_the_pools_rules_for_this_site_are_in_start_beside_the_shapes(facts, mak
     said = facts(shape=make_shape(deny=("group_test",)), demand=make_demand(rules=rules))
     shapes, pools = start.clauses(gpus=0, deny=("group_test",)), start.clauses(gpus=0, accept=("@icecube.wisc.edu",))
     assert said["GLIDEPOST_START"] == f"({shapes[0]}) && ({pools[0]})"
+
+
+def test_bounds_on_what_user_jobs_ask_for_are_in_start(facts, make_shape):
+    bounds = Bounds(max_cpus=4, min_memory_mib=512)
+    said = facts(shape=make_shape(jobs=bounds), glidein=GlideinOptions(start="x"))
+    assert said["GLIDEPOST_START"] == " && ".join(f"({clause})" for clause in (*bounds.clauses(), "x"))
+
+
+def test_setup_proxy_and_environment_reach_the_glidein_as_written(facts, make_shape):
+    said = facts(
+        shape=make_shape(setup=("module load cuda", HOSTILE)),
+        glidein=GlideinOptions(
+            keep=("A", "LD_LIBRARY_PATH"), environment={"X": "$HOME/it's", "Y": ""}, proxy="http://p:3128"
+        ),
+    )
+    assert said["GLIDEPOST_SETUP"] == f"module load cuda\n{HOSTILE}"
+    assert said["GLIDEPOST_KEEP"] == "A LD_LIBRARY_PATH"
+    assert said["GLIDEPOST_ENVIRONMENT"] == "X=$HOME/it's\nY="
+    assert said["GLIDEPOST_PROXY"] == "http://p:3128"
+
+
+@pytest.mark.parametrize("name", ["CONDOR_CONFIG", "_condor_START", "TMPDIR", "GLIDEPOST_SITE"])
+@pytest.mark.parametrize("key", ["keep", "environment"])
+def test_variables_that_are_not_the_sites_are_refused(facts, name, key):
+    options = GlideinOptions(keep=(name,)) if key == "keep" else GlideinOptions(environment={name: "x"})
+    with pytest.raises(ConfigError, match=rf"{key}: {name} is HTCondor's"):
+        facts(glidein=options)
+
+
+@pytest.fixture
+def write_check(tmp_path):
+    def write(name: str, body: bytes = b"true\n") -> str:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(body)
+        return str(path)
+
+    return write
+
+
+def test_the_text_of_checks_goes_along_whatever_it_is(facts, write_check):
+    text = f"{HOSTILE}\n\n'''\nLINES\n\ttab \N{SNOWMAN}"
+    paths = write_check("a/Open_CL.v2.sh", text.encode()), write_check("b/disk")
+    said = facts(glidein=GlideinOptions(checks=paths))
+    assert said["GLIDEPOST_CHECKS"] == "open-cl-v2 disk"
+    assert said["GLIDEPOST_CHECK_1"] == text
+    assert said["GLIDEPOST_CHECK_2"] == "true\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "complaint"),
+    [
+        ("big.sh", b"x" * 65537, r"big\.sh they are more than 64 KiB"),
+        ("program", b"\x7fELF\0", "program is no text"),
+        ("latin.sh", b"\xe9", r"latin\.sh is no text"),
+        ("---.sh", b"", r"---\.sh: there is no name in it"),
+    ],
+)
+def test_a_check_that_cannot_go_along_is_a_configuration_error(write_check, name, body, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        checks(GlideinOptions(checks=(write_check(name, body),)))
+
+
+def test_checks_share_one_bound_and_no_name(write_check):
+    half = (write_check("a.sh", b"x" * 40000), write_check("b.sh", b"x" * 40000))
+    with pytest.raises(ConfigError, match=r"b\.sh they are more than 64 KiB"):
+        checks(GlideinOptions(checks=half))
+    with pytest.raises(ConfigError, match="another check has it: 'a'"):
+        checks(GlideinOptions(checks=(half[0], write_check("A.bash"))))
+
+
+def test_a_check_that_is_missing_or_no_file_is_named(tmp_path):
+    for path in (tmp_path / "gone.sh", tmp_path):
+        with pytest.raises(ConfigError, match=f"there is no file {path}"):
+            checks(GlideinOptions(checks=(str(path),)))
