@@ -1,0 +1,119 @@
+"""What others must not read, change or find: keys, tokens, and what decides which code runs under this account."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Union
+
+from glidepost.schema.checks import Finding, Remark, Skipped, attempt
+from glidepost.schema.errors import ConfigError, GlidepostError
+from glidepost.schema.keys import SigningKey
+from glidepost.schema.puller_config import PullerConfig
+
+_PASTED: Final = {
+    "a token": re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+    "an AWS access key": re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b"),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY|\bed25519-secret:\S"),
+}
+
+
+def pasted_secrets(text: str) -> tuple[str, ...]:
+    """Returns what looks like a secret, by kind and line, never itself: "a token in line 12"."""
+    return tuple(
+        f"{kind} in line {number}"
+        for number, line in enumerate(text.splitlines(), start=1)
+        for kind, pattern in _PASTED.items()
+        if pattern.search(line)
+    )
+
+
+def check_text(path: Path) -> Iterator[Finding]:
+    """Yields whether a secret was pasted into a configuration file. The file need not be right in any other way."""
+    yield attempt(f"secrets in {path.name}", lambda: _nothing_pasted(path))
+
+
+def check_secrets(path: Path, config: PullerConfig) -> Iterator[Finding]:
+    """Yields what is found about the key, the token, and who may change what this account runs."""
+    yield attempt("site key", lambda: _key(config))
+    yield attempt("token file", lambda: _token_file(config.token_file))
+    for script in config.glidein.checks:
+        yield attempt(f"check {Path(script).name}", lambda script=script: _script(Path(script)))  # type: ignore[misc]
+    yield attempt("who may write", lambda: _writers(path, config))
+
+
+def _nothing_pasted(path: Path) -> str:
+    found = pasted_secrets(path.read_text(encoding="utf-8", errors="replace"))
+    if found:
+        raise ConfigError(
+            f"{path} holds {', '.join(found)}",
+            hint="take it out and have it revoked; tokens come through the mailbox, keys stay in their files",
+        )
+    return "none"
+
+
+def _key(config: PullerConfig) -> str:
+    key = SigningKey.load(config.key)
+    owner = config.key.stat().st_uid
+    if owner != os.geteuid():
+        raise ConfigError(
+            f"{config.key} belongs to user {owner}, not to you ({os.geteuid()})",
+            hint="run this as the account that cron runs the puller with",
+        )
+    return f"{config.key}, key id {key.public.key_id}"
+
+
+def _token_file(path: Path) -> str:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        raise Skipped("there is none yet", remedy="the first run writes it: glidepost puller run") from None
+    if found.st_mode & 0o077:
+        raise GlidepostError(
+            f"{path} can be read by others (mode {stat.S_IMODE(found.st_mode):o})",
+            hint=f"chmod 600 {path}; who has it can join the pool as a glidein of this site, so tell the pool's admin",
+        )
+    return f"{path}, mode {stat.S_IMODE(found.st_mode):o}"
+
+
+def _script(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}", hint="it is named in [glidein] checks: correct it there"
+        ) from error
+    found = pasted_secrets(text)
+    if found:
+        raise ConfigError(f"{path} holds {', '.join(found)}", hint="it goes along with each glidein: take it out")
+    return str(path)
+
+
+def _writers(path: Path, config: PullerConfig) -> Union[str, Remark]:
+    """Says who else may change what runs here: puller.toml and the checks hold commands of this account."""
+    files = [path.absolute(), config.key, *map(Path, config.glidein.checks)]
+    places = list(dict.fromkeys([*files, *(file.parent for file in files), config.state]))
+    modes = [(place, place.stat()) for place in places if place.exists()]
+    world = [place for place, found in modes if found.st_mode & stat.S_IWOTH and not _is_sticky(found)]
+    if world:
+        raise ConfigError(f"anybody may write {_list(world)}", hint=f"chmod o-w {_list(world)}")
+    group = [place for place, found in modes if found.st_mode & stat.S_IWGRP and not _is_sticky(found)]
+    if group:
+        return Remark(f"you, and your group {_list(group)}", f"if that is not meant: chmod g-w {_list(group)}")
+    if config.state.exists() and config.state.stat().st_mode & stat.S_IROTH:
+        return Remark(
+            "only you; others may read the state folder, where the glideins' output is",
+            f"if that is not meant: chmod 700 {config.state}",
+        )
+    return "only you"
+
+
+def _is_sticky(found: os.stat_result) -> bool:
+    return bool(found.st_mode & stat.S_ISVTX) and stat.S_ISDIR(found.st_mode)
+
+
+def _list(places: Sequence[Path]) -> str:
+    return " ".join(map(str, places))
