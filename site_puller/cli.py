@@ -9,7 +9,6 @@ from typing import Any, Optional
 
 import click
 import msgspec
-import requests
 
 from glidepost.schema.command import complain
 from glidepost.schema.demand import Demand
@@ -17,21 +16,21 @@ from glidepost.schema.document import parse_object
 from glidepost.schema.errors import GlidepostError
 from glidepost.schema.files import AlreadyRunning, lock
 from glidepost.schema.puller_config import PullerConfig
-from glidepost.schema.units import format_duration
+from glidepost.schema.units import counted, format_duration
 
 from . import explain, record
-from .cycle import Cycle, Prepared, open_queues
+from .cli_control import drain, resume
+from .cli_import import import_command
+from .cli_options import config_option, documents_option, json_option, state_option
+from .cycle import Cycle, Done, Prepared, open_queues
+from .fetch import open_source
+from .heartbeat import Route
+from .ledger import name_prefix
+from .logs import kept_log
 from .plan import ShapePlan
-
-config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("puller.toml"),
-    envvar="GLIDEPOST_PULLER_CONFIG",
-    show_default=True,
-    help="This site's configuration.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+from .setup.cli import check, cleanup, init, schedule
+from .watchdog import cycle_limit
+from .web import Session
 
 
 @click.group()
@@ -41,20 +40,35 @@ def group() -> None:
 
 @group.command()
 @config_option
+@state_option
+@documents_option
+@click.option(
+    "--heartbeat",
+    "outbox",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder that the heartbeat is left in, for another host to carry.",
+)
 @json_option
 @click.option("--dry-run", is_flag=True, help="The same as `glidepost puller plan`.")
-def run(*, config: Path, as_json: bool, dry_run: bool) -> int:
-    """Run one cycle: read the demand, count, plan, submit, report. For cron.
+def run(  # noqa: PLR0913 - one for each option
+    *,
+    config: Path,
+    state: Optional[Path],
+    documents: Optional[str],
+    outbox: Optional[Path],
+    as_json: bool,
+    dry_run: bool,
+) -> int:
+    """Run one cycle: read the demand, count, plan, submit, remove, report. For cron.
 
     Example: glidepost puller run --config puller.toml
     """
-    settings = PullerConfig.load(config)
+    settings = PullerConfig.load(config, state=state)
     if dry_run:
-        return _plan(settings, as_json=as_json)
+        return _plan(settings, documents, as_json=as_json)
     try:
-        with lock(settings.state / "lock"):
-            cycle = _cycle(settings)
-            done = cycle.act(cycle.prepare())
+        with lock(settings.state / "lock"), kept_log(settings.state), cycle_limit():
+            done = _ran(settings, documents, outbox)
     except AlreadyRunning as running:
         click.echo(f"another puller of this site is running (it holds {running}); nothing to do", err=True)
         return 0
@@ -64,24 +78,27 @@ def run(*, config: Path, as_json: bool, dry_run: bool) -> int:
 
 @group.command()
 @config_option
+@state_option
+@documents_option
 @json_option
-def plan(*, config: Path, as_json: bool) -> int:
+def plan(*, config: Path, state: Optional[Path], documents: Optional[str], as_json: bool) -> int:
     """Show what a cycle would do now, and do nothing.
 
     Example: glidepost puller plan --config puller.toml
     """
-    return _plan(PullerConfig.load(config), as_json=as_json)
+    return _plan(PullerConfig.load(config, state=state), documents, as_json=as_json)
 
 
 @group.command()
 @config_option
+@state_option
 @json_option
-def why(*, config: Path, as_json: bool) -> None:
+def why(*, config: Path, state: Optional[Path], as_json: bool) -> None:
     """Explain what the last cycle did, and why not more.
 
     Example: glidepost puller why --config puller.toml
     """
-    settings = PullerConfig.load(config)
+    settings = PullerConfig.load(config, state=state)
     last = record.load(settings.state / "cycle.json")
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(last), indent=1))
@@ -101,37 +118,55 @@ def why(*, config: Path, as_json: bool) -> None:
 
 @group.command()
 @config_option
+@state_option
 @json_option
-def status(*, config: Path, as_json: bool) -> None:
+def status(*, config: Path, state: Optional[Path], as_json: bool) -> int:
     """Show this site's own glideins as the batch system lists them now.
 
     Example: glidepost puller status --config puller.toml
     """
-    settings = PullerConfig.load(config)
-    jobs = {
-        (item.name, item.batch_id): item
-        for queue in {queue.identity: queue for queue in open_queues(settings).values()}.values()
-        for item in queue.jobs()
-        if item.name.startswith("gp-")
-    }
+    settings = PullerConfig.load(config, state=state)
+    answers = [queue.count() for queue in {queue.identity: queue for queue in open_queues(settings).values()}.values()]
+    shapes = {name_prefix(settings.site, shape.name): shape.name for shape in settings.shapes}
+    jobs = [item for answer in answers for item in answer.jobs if item.name.startswith("gp-")]
+    errors = [answer.error for answer in answers if answer.error]
     if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(list(jobs.values())), indent=1))
-        return
-    for item in jobs.values():
-        click.echo(f"{item.name}  {item.batch_id}  {item.state.value}  {item.reason}".rstrip())
-    click.echo(f"{len(jobs)} glideins", err=True)
+        click.echo(json.dumps(msgspec.to_builtins(jobs), indent=1))
+    else:
+        if jobs:
+            explain.console().print(explain.status_table(jobs, shapes))
+        click.echo(counted(len(jobs), "glidein"), err=True)
+    for error in errors:
+        complain(error.what, error.hint)
+    return max((error.exit_code for error in errors), default=0)
+
+
+for verb in (init, check, import_command, schedule, drain, resume, cleanup):
+    group.add_command(verb)
 
 
 def _now() -> datetime:
     return datetime.now(timezone.utc).replace(microsecond=0)
 
 
-def _cycle(settings: PullerConfig) -> Cycle:
-    return Cycle(settings, now=_now(), queues=open_queues(settings), session=requests.Session())
+def _cycle(settings: PullerConfig, documents: Optional[str], outbox: Optional[Path]) -> Cycle:
+    session = Session(settings.proxy)
+    return Cycle(
+        settings,
+        now=_now(),
+        queues=open_queues(settings),
+        source=open_source(settings, session, documents=documents),
+        route=Route.of(settings, session, folder=outbox),
+    )
 
 
-def _plan(settings: PullerConfig, *, as_json: bool) -> int:
-    prepared = _cycle(settings).prepare()
+def _ran(settings: PullerConfig, documents: Optional[str], outbox: Optional[Path]) -> Done:
+    cycle = _cycle(settings, documents, outbox)
+    return cycle.act(cycle.prepare())
+
+
+def _plan(settings: PullerConfig, documents: Optional[str], *, as_json: bool) -> int:
+    prepared = _cycle(settings, documents, None).prepare()
     _print(settings, prepared, prepared.plans, prepared.errors, as_json=as_json, done=False)
     return max((error.exit_code for error in prepared.errors), default=0)
 
@@ -146,7 +181,7 @@ def _print(  # noqa: PLR0913 - one renderer for plan and run
     done: bool,
 ) -> None:
     if as_json:
-        data: dict[str, Any] = {"site": settings.site, "shapes": msgspec.to_builtins(plans)}
+        data: dict[str, Any] = {"site": settings.site, "shapes": explain.plan_json(plans)}
         data["errors"] = [{"what": error.what, "hint": error.hint} for error in errors]
         click.echo(json.dumps(data, indent=1))
     else:

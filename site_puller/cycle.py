@@ -1,31 +1,38 @@
-"""One cycle of the puller: read, count, plan, submit, report. `prepare` looks and decides, `act` does it."""
+"""One cycle of the puller: read, count, plan, submit, report. `prepare` looks and decides, `act` does it.
+
+What a cycle writes, in this order: the records of ended glideins, the ledger as the queue's answers left it, the
+breakers, the pool token, the demand's number; for each shape the ledger before and after each batch command; the
+heartbeat, and the record for `glidepost puller why`. A crash between any two of these costs at most a report or some
+minutes.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from importlib import metadata
 from typing import Final, Optional
 
-import requests
-
 from glidepost.backends import registry
-from glidepost.backends.base import BatchJob, GlideinRequest, JobState
-from glidepost.schema.errors import BatchError, GlidepostError
-from glidepost.schema.files import make_folder, write_atomic
-from glidepost.schema.heartbeat import Counts, Heartbeat, ShapeReport
+from glidepost.schema.errors import GlidepostError
+from glidepost.schema.files import write_atomic
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.mailbox import Letter
 from glidepost.schema.puller_config import PullerConfig, Shape
 
-from . import fetch, heartbeat, outcomes, record
-from .advertise import advertises
-from .ledger import Entry, Ledger, name_prefix, new_name
-from .plan import Holding, ShapePlan, plan
-from .queue import LostAnswer, Queue
-from .script import render
+from . import drain, fetch, heartbeat, logs, outcomes, record
+from .breaker import Breakers
+from .evidence import Evidence, View, evidence_of
+from .gate import Gate
+from .holding import Holding, Trouble, holding, others, trouble
+from .ledger import Ledger, LedgerFile
+from .observe import Observed, observe, rebuilt
+from .plan import ShapePlan, Situation, plan
+from .queue import Answer, Queue
+from .report import Findings, report_of
+from .source import Source
+from .submit import Books, Submitter
 
 LOG = logging.getLogger(__name__)
 
@@ -40,6 +47,10 @@ class Prepared:
     known: Optional[fetch.KnownDemand]
     letter: Optional[Letter]
     ledger: Ledger
+    is_ledger_lost: bool
+    breakers: Breakers
+    drained: drain.Drained
+    inbox: outcomes.Inbox
     plans: tuple[ShapePlan, ...]
     errors: tuple[GlidepostError, ...]
 
@@ -50,8 +61,13 @@ class Done:
 
     prepared: Prepared
     plans: tuple[ShapePlan, ...]
-    submitted: dict[str, int]
+    breakers: Breakers
     errors: tuple[GlidepostError, ...]
+
+    @property
+    def submitted(self) -> dict[str, int]:
+        """Glideins submitted, by shape's name."""
+        return {line.name: line.submit for line in self.plans}
 
     @property
     def exit_code(self) -> int:
@@ -60,194 +76,212 @@ class Done:
 
 
 class Cycle:
-    """One run at one site. Everything from outside comes in here: configuration, queues, HTTP session, time."""
+    """One run at one site. Everything from outside comes in here: configuration, queues, documents, time."""
 
     def __init__(
-        self, config: PullerConfig, *, now: datetime, queues: Mapping[str, Queue], session: requests.Session
+        self,
+        config: PullerConfig,
+        *,
+        now: datetime,
+        queues: Mapping[str, Queue],
+        source: Source,
+        route: heartbeat.Route,
     ) -> None:
         self._config = config
         self._now = now
         self._queues = queues
-        self._session = session
+        self._source = source
+        self._route = route
+        self._file = LedgerFile(config.state / "ledger.json")
 
     def prepare(self) -> Prepared:
         """Returns what this cycle would do. Writes nothing but the kept copies of the pool's documents.
 
         Raises:
-            ConfigError: when key or ledger cannot be read: both need a person.
+            ConfigError: when the key cannot be read: it needs a person.
         """
         config, errors = self._config, list[GlidepostError]()
+        before, problem = self._file.load(was_here=heartbeat.was_here(config.state))
+        if problem:
+            errors.append(problem)
+        known, letter = self.documents(errors)
+        answers = self._count(errors)
+        breakers = Breakers.load(config.state / "breaker.json", config.site)
+        inbox = outcomes.read(
+            config.outcomes_folder, config.state / "reports.json", judged=(before.serial, breakers.serial)
+        )
+        seen = self._observed(before, answers, inbox)
+        troubles = {name: trouble(seen.ledger, answer, self._beside(name)) for name, answer in answers.items()}
+        drained = drain.load(config.state / "drained.json")
+        view = View(
+            site=config.site,
+            before=before,
+            ledger=seen.ledger,
+            records=inbox.since(breakers.serial),
+            demand=known.demand if known else None,
+            idle_shutdown_s=config.glidein.idle_shutdown_s,
+            now=self._now,
+        )
+        breakers = breakers.judged(self._evidence(view, seen, breakers, troubles), self._now, serial=inbox.serial)
+        breakers = breakers.resumed(drained.resumed, self._now)
+        situation = Situation(
+            # Without a token a glidein could not join, so a site without a letter plans as one without demand.
+            demand=known.demand if known and letter else None,
+            site=config.site,
+            shapes=config.shapes,
+            holdings=self._holdings(seen.ledger, answers, troubles, known),
+            gates={shape.name: gate for shape in config.shapes if (gate := self._gate(shape, drained, breakers))},
+            limits=config.limits,
+            prefer=config.prefer,
+            others=others([shape.name for shape in config.shapes], seen.ledger),
+            drained=frozenset(shape.name for shape in config.shapes if drained.is_drained(shape.name)),
+        )
+        plans = plan(situation)
+        ledger = replace(seen.ledger, excess_s=_excess(plans, seen.ledger))
+        return Prepared(known, letter, ledger, problem is not None, breakers, drained, inbox, plans, tuple(errors))
+
+    def documents(self, errors: list[GlidepostError]) -> tuple[Optional[fetch.KnownDemand], Optional[Letter]]:
+        """Returns demand and letter, as far as they may be believed; what is wrong with them goes into `errors`.
+
+        Raises:
+            ConfigError: when the key cannot be read.
+        """
+        config, now = self._config, self._now
         key = SigningKey.load(config.key)
-        ledger = Ledger.load(config.state / "ledger.json")
-        reader = fetch.Reader(config.url, config.state / "documents", timeout_s=config.timeout_s, session=self._session)
         known, letter = None, None
         try:
-            known = fetch.demand(config, reader, now=self._now)
+            known = fetch.demand(config, self._source, now=now)
         except GlidepostError as error:
             errors.append(error)
         try:
-            letter = fetch.letter(config, reader, key, now=self._now)
+            letter = fetch.letter(config, self._source, key, now=now)
         except GlidepostError as error:
             errors.append(error)
-        jobs = self._count(errors)
-        ledger = self._reconciled(ledger, jobs)
-        # Without a token a glidein could not join, so a site without a letter plans as one without demand.
-        demand = known.demand if known and letter else None
-        holdings = {shape.name: self._holding(shape, ledger, jobs, known) for shape in config.shapes}
-        plans = plan(demand, config.site, config.shapes, holdings, max_total=config.max_total)
-        return Prepared(known, letter, ledger, plans, tuple(errors))
+        return known, letter
 
     def act(self, prepared: Prepared) -> Done:
-        """Does what was prepared: submits, remembers, reports."""
+        """Does what was prepared: submits, removes, remembers, reports."""
         config, errors = self._config, list(prepared.errors)
-        ledger, plans, submitted = prepared.ledger, [], dict[str, int]()
-        ledger.save(config.state / "ledger.json")
+        heartbeat.instance_id(config.state)  # before the ledger, so that one that is lost is known for lost
+        prepared.inbox.save()
+        if prepared.is_ledger_lost:
+            self._file.set_aside(self._now)
+        books = Books(prepared.ledger, self._file, prepared.breakers, self._now)
+        books.write(prepared.ledger)
+        prepared.breakers.save(config.state / "breaker.json")
         if prepared.letter:
             write_atomic(config.token_file, prepared.letter.pool_token.encode() + b"\n", mode=0o600)
         if prepared.known:
             fetch.remember_sequence(config.state / "demand.sequence", prepared.known.demand)
+        submitter = Submitter(config, self._queues, books)
+        demand = prepared.known.demand if prepared.known else None
+        plans = []
         for shape, line in zip(config.shapes, prepared.plans):
-            submitted[shape.name] = 0
-            if line.submit and prepared.known:
-                ledger, failure = self._submit(shape, line, prepared.known, ledger)
-                if failure:
-                    errors.append(failure)
-                    line = replace(line, submit=0, reason="submit-failed", detail=failure.what[:400])  # noqa: PLW2901
-                submitted[shape.name] = line.submit
-            plans.append(line)
-        done = Done(prepared, tuple(plans), submitted, tuple(errors))
+            outcome = submitter.carry_out(shape, line, demand)
+            plans.append(outcome.line)
+            if outcome.error:
+                errors.append(outcome.error)
+        done = Done(prepared, tuple(plans), books.breakers, tuple(errors))
         done = replace(done, errors=(*errors, *self._report(done)))
         record.save(config.state / "cycle.json", record.Record.of(done.plans, done.errors, self._now))
+        logs.tidy(config.log_folder, config.glidein.log_size_mib * 2**20, live=books.ledger.entries)
         return done
 
-    def _count(self, errors: list[GlidepostError]) -> dict[str, Optional[list[BatchJob]]]:
-        """Returns per shape the batch jobs of this user, None where the batch system could not be asked."""
-        answers: dict[tuple[object, ...], Optional[list[BatchJob]]] = {}
+    def _count(self, errors: list[GlidepostError]) -> dict[str, Answer]:
+        """Returns per shape what its batch system says, each asked once."""
+        answers: dict[tuple[object, ...], Answer] = {}
         for shape in self._config.shapes:
             queue = self._queues[shape.name]
             if queue.identity not in answers:
-                try:
-                    answers[queue.identity] = queue.jobs()
-                except BatchError as error:
-                    errors.append(error)
-                    answers[queue.identity] = None
+                answer = queue.count()
+                if answer.error:
+                    errors.append(answer.error)
+                answers[queue.identity] = answer
         return {shape.name: answers[self._queues[shape.name].identity] for shape in self._config.shapes}
 
-    def _reconciled(self, ledger: Ledger, jobs: Mapping[str, Optional[list[BatchJob]]]) -> Ledger:
-        """Returns the ledger after what the batch systems said; entries of one that did not answer stay as they are."""
-        listed: dict[str, list[tuple[str, bool]]] = {}
-        for answer in jobs.values():
-            for job in answer or ():
-                member = (job.batch_id, job.state is JobState.RUNNING)
-                if job.state is not JobState.GONE and member not in listed.setdefault(job.name, []):
-                    listed[job.name].append(member)
-        silent = {name for name, answer in jobs.items() if answer is None}
-        unknown = {name: entry for name, entry in ledger.entries.items() if entry.shape in silent}
-        heard = Ledger({name: entry for name, entry in ledger.entries.items() if name not in unknown})
-        return Ledger({**heard.observed(listed, now=self._now).entries, **unknown})
+    def _beside(self, name: str) -> list[str]:
+        """Returns the shapes that the same answer is about."""
+        identity = self._queues[name].identity
+        return [other for other, queue in self._queues.items() if queue.identity == identity]
 
-    def _holding(
+    def _holdings(
         self,
-        shape: Shape,
         ledger: Ledger,
-        jobs: Mapping[str, Optional[list[BatchJob]]],
+        answers: Mapping[str, Answer],
+        troubles: Mapping[str, Optional[Trouble]],
         known: Optional[fetch.KnownDemand],
-    ) -> Holding:
-        answer = jobs[shape.name]
-        prefix = name_prefix(self._config.site, shape.name)
-        counts = None
-        if answer is not None:
-            states = [job.state for job in answer if job.name.startswith(prefix)]
-            counts = Counts(
-                idle=states.count(JobState.IDLE),
-                running=states.count(JobState.RUNNING),
-                held=states.count(JobState.HELD),
-                unknown=states.count(JobState.UNKNOWN),
+    ) -> dict[str, Holding]:
+        demand_at = known.demand.generated_at - START_GRACE if known else None
+        return {
+            shape.name: holding(
+                shape,
+                ledger,
+                demand_at=demand_at,
+                is_counted=answers[shape.name].error is None,
+                trouble=troubles[shape.name],
             )
-        fresh = ledger.started_since(shape.name, known.demand.generated_at - START_GRACE) if known else 0
-        return Holding(counts, ledger.unreported(shape.name, now=self._now), fresh)
+            for shape in self._config.shapes
+        }
 
-    def _submit(
-        self, shape: Shape, line: ShapePlan, known: fetch.KnownDemand, ledger: Ledger
-    ) -> tuple[Ledger, Optional[BatchError]]:
-        """Submits, with an entry in the ledger before the batch command runs.
+    def _observed(self, before: Ledger, answers: Mapping[str, Answer], inbox: outcomes.Inbox) -> Observed:
+        """Returns the ledger after what the batch systems said, and after the records of ended glideins.
 
-        Returns:
-            The ledger, and why it failed, if it did. What was refused is out of the ledger again; what may have been
-            accepted without an answer stays in it.
+        The records are judged once, and only when all queues were counted: what they explain may be in any of them.
         """
-        config, file = self._config, self._config.state / "ledger.json"
-        name = new_name(config.site, shape.name)
-        make_folder(config.outcomes_folder)
-        make_folder(config.log_folder)
-        request = GlideinRequest(
-            name=name,
-            resources=shape.resources,
-            count=line.submit,
-            script=render(config, shape, known.demand, name=name),
-            log_folder=str(config.log_folder),
-        )
-        entry = Entry(name, shape.name, line.submit, self._now)
-        intended = ledger.with_entry(entry)
-        intended.save(file)
-        try:
-            batch_id = self._queues[shape.name].submit(request)
-        except LostAnswer as error:
-            return intended, error
-        except BatchError as error:
-            refused = intended.without(name)
-            refused.save(file)
-            return refused, error
-        LOG.info("submitted shape=%s count=%d name=%s batch_id=%s", shape.name, line.submit, name, batch_id)
-        completed = ledger.with_entry(replace(entry, batch_id=batch_id))
-        completed.save(file)
-        return completed, None
+        complete = {name: answer.jobs if answer.error is None else None for name, answer in answers.items()}
+        is_complete = all(jobs is not None for jobs in complete.values())
+        ends = inbox.ends(before.serial) if is_complete else {}
+        seen = observe(before.ticked(self._now), complete, ends, self._config.shapes, self._config.site)
+        return replace(seen, ledger=rebuilt(replace(seen.ledger, serial=inbox.serial))) if is_complete else seen
+
+    def _evidence(
+        self, view: View, seen: Observed, breakers: Breakers, troubles: Mapping[str, Optional[Trouble]]
+    ) -> dict[str, Evidence]:
+        return {
+            shape.name: evidence_of(
+                view,
+                shape.name,
+                breakers.canary(shape.name),
+                short=seen.short.get(shape.name, 0),
+                is_counted=troubles[shape.name] is None,
+            )
+            for shape in self._config.shapes
+        }
+
+    def _gate(self, shape: Shape, drained: drain.Drained, breakers: Breakers) -> Optional[Gate]:
+        return drained.gate(shape.name) or breakers.gate(shape.name, self._now)
 
     def _report(self, done: Done) -> tuple[GlidepostError, ...]:
         """Sends the heartbeat if it is due. Returns what went wrong: a failure to report never undoes a cycle."""
         config, prepared = self._config, done.prepared
-        ended, files = outcomes.collect(config.outcomes_folder)
         last, sequence = heartbeat.last_sent(config.state)
-        report = Heartbeat(
-            site=config.site,
+        findings = Findings(
+            known=prepared.known,
+            plans=done.plans,
+            breakers={shape.name: done.breakers.view(shape.name, self._now) for shape in config.shapes},
+            drained=frozenset(shape.name for shape in config.shapes if prepared.drained.gate(shape.name)),
+            errors=done.errors,
+            outcomes=prepared.inbox.pending,
+        )
+        report = report_of(
+            config,
+            findings,
             instance_id=heartbeat.instance_id(config.state),
-            version=metadata.version("glidepost"),
             sequence=sequence + 1,
             sent_at=self._now,
-            shapes=tuple(_shape_report(config, shape, line, done) for shape, line in zip(config.shapes, done.plans)),
-            max_total=config.max_total,
-            demand_sequence=prepared.known.demand.sequence if prepared.known else None,
-            demand_age_s=prepared.known.age_s if prepared.known else None,
-            clock_skew_s=prepared.known.clock_skew_s if prepared.known else None,
-            errors=tuple(error.what[:500] for error in done.errors[:20]),
-            outcomes=ended,
         )
         if prepared.letter is None or not heartbeat.is_due(report, last, self._now):
             return ()
-        form = prepared.letter.heartbeat_form
-        try:
-            heartbeat.send(report, form, config.state, timeout_s=config.timeout_s, session=self._session)
-        except GlidepostError as error:
+        error = heartbeat.deliver(report, prepared.letter.heartbeat_form, self._route, config.state)
+        if error:
             return (error,)
-        outcomes.remove(files)
+        prepared.inbox.reported(report.outcomes).write()
         return ()
 
 
-def _shape_report(config: PullerConfig, shape: Shape, line: ShapePlan, done: Done) -> ShapeReport:
-    return ShapeReport(
-        name=shape.name,
-        backend=shape.backend,
-        offers=shape.resources,
-        limits=shape.limits,
-        counts=line.holding.counts,
-        submitted=done.submitted[shape.name],
-        removed=0,
-        reason=line.reason,
-        detail=line.detail,
-        advertises=advertises(config, shape),
-        accept=shape.accept,
-        deny=shape.deny,
-    )
+def _excess(plans: Sequence[ShapePlan], ledger: Ledger) -> dict[str, int]:
+    """Returns since when each shape has had more than it wants, by the ledger's clock."""
+    return {line.name: ledger.excess_s.get(line.name, ledger.clock_s) for line in plans if line.excess}
 
 
 def open_queues(config: PullerConfig) -> dict[str, Queue]:

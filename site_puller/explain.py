@@ -3,44 +3,33 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from typing import Final, Optional
+from collections.abc import Iterable, Mapping
+from typing import Any, Optional
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from glidepost.backends.base import BatchJob
 from glidepost.schema.demand import Demand
 from glidepost.schema.puller_config import PullerConfig
+from glidepost.schema.reasons import REASONS
 
-from .plan import ShapePlan, obstacles
-
-REASONS: Final = {
-    "satisfied": "all that are missing",
-    "covered": "enough glideins are queued or have just started",
-    "no-demand": "no user job of the pool is idle",
-    "no-share": "no idle user job is assigned to this site",
-    "no-fit": "no assigned user job fits into this shape",
-    "max-queued": "the shape's limit of queued glideins",
-    "max-running": "the shape's limit of running glideins",
-    "max-total": "the shape's limit of glideins",
-    "site-max-total": "the limit over all shapes",
-    "max-per-cycle": "the shape's limit of glideins a cycle",
-    "queue-unknown": "the batch system could not be asked, so nothing is submitted",
-    "demand-unknown": "there is no demand that may be acted on, so nothing is submitted",
-    "submit-failed": "the batch system refused, or its answer was lost",
-}
+from .coverage import obstacles
+from .plan import ShapePlan
 
 
 def console() -> Console:
     """Returns standard output; not on a terminal, lines are as long as they need to be."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    return Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 200)
 
 
 def plan_table(plans: Iterable[ShapePlan], *, title: str, done: bool) -> Table:
     """Returns one row for each shape. `done` says whether it was carried out."""
     table = Table(title=title, title_justify="left", box=None)
-    numbers = ("queued", "running", "held", "unknown", "unreported", "wanted", "submitted" if done else "submit")
+    verbs = ("submitted", "removed") if done else ("submit", "remove")
+    numbers = ("queued", "running", "held", "unknown", "unreported", "missing", "wanted", *verbs)
     table.add_column("shape")
     for heading in numbers:
         table.add_column(heading, justify="right")
@@ -49,15 +38,41 @@ def plan_table(plans: Iterable[ShapePlan], *, title: str, done: bool) -> Table:
     for line in plans:
         counts = line.holding.counts
         listed = (counts.idle, counts.running, counts.held, counts.unknown) if counts else ("?",) * 4
-        cells = map(str, (*listed, line.holding.unreported, line.wanted, line.submit))
+        held = line.holding
+        cells = map(str, (*listed, held.unreported, held.missing, line.wanted, line.submit, len(line.remove)))
         table.add_row(line.name, *cells, Text(line.reason, style="bold"), Text(line.detail))
+    return table
+
+
+def plan_json(plans: Iterable[ShapePlan]) -> list[dict[str, Any]]:
+    """Returns the same as JSON values, with how many glideins to submit beside their sizes."""
+    return [{**msgspec.to_builtins(line), "submit": line.submit} for line in plans]
+
+
+def status_table(jobs: Iterable[BatchJob], shapes: Mapping[str, str]) -> Table:
+    """Returns one row for each glidein in a queue.
+
+    Args:
+        jobs: Batch jobs that are ours by their name.
+        shapes: What names begin with, and the shape that this stands for.
+    """
+    table = Table(box=None)
+    for heading in ("batch job", "name", "shape", "state", "why it waits"):
+        table.add_column(heading, overflow="fold")
+    for item in jobs:
+        shape = next(
+            (name for prefix, name in shapes.items() if item.name.startswith(prefix)), "(no longer configured)"
+        )
+        table.add_row(item.batch_id, item.name, shape, item.state.value, Text(item.reason))
     return table
 
 
 def sentence(line: ShapePlan) -> str:
     """Returns why a shape got what it got, in words."""
-    submitted = f"{line.submit} submitted of {line.wanted} wanted" if line.wanted else "none wanted"
-    return f"{line.name}: {submitted}, because of {line.reason}: {REASONS.get(line.reason, '?')} ({line.detail})"
+    done = [f"{line.submit} submitted of {line.wanted} wanted" if line.wanted else "none wanted"]
+    if line.remove:
+        done.append(f"{len(line.remove)} removed")
+    return f"{line.name}: {', '.join(done)}, because of {line.reason}: {REASONS.get(line.reason, '?')} ({line.detail})"
 
 
 def group_table(config: PullerConfig, demand: Demand) -> Table:

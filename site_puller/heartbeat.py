@@ -1,9 +1,10 @@
-"""The heartbeat: when to send it, and the sending."""
+"""The heartbeat: when it is due, and how it leaves: through the pool's form, or into an outbox that is carried."""
 
 from __future__ import annotations
 
+import re
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Optional
@@ -11,20 +12,52 @@ from typing import Any, Final, Optional
 import requests
 
 from glidepost.schema.document import encode, parse_object
-from glidepost.schema.errors import StoreError, UntrustedDocument
+from glidepost.schema.errors import GlidepostError, StoreError, UntrustedDocument
 from glidepost.schema.files import write_atomic
 from glidepost.schema.heartbeat import Heartbeat
 from glidepost.schema.mailbox import Form
+from glidepost.schema.puller_config import PullerConfig
+
+from . import outbox
+from .trim import fitted, tidied
+from .watchdog import limit
+from .web import PATIENCE
 
 EVERY: Final = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Route:
+    """How heartbeats leave a site: into a folder if there is one, else as requests of a session."""
+
+    session: requests.Session
+    timeout_s: float
+    folder: Optional[Path] = None
+
+    @classmethod
+    def of(cls, config: PullerConfig, session: requests.Session, *, folder: Optional[Path] = None) -> Route:
+        """Returns the route that a configuration says; `folder` takes its place."""
+        if folder is None and config.url.startswith("file://"):
+            folder = Path(config.url[len("file://") :]) / "outbox"
+        return cls(session, config.timeout_s, folder)
+
+
+def was_here(state: Path) -> bool:
+    """Returns whether a cycle has ever begun to write into this state folder."""
+    return (state / "instance").exists()
 
 
 def instance_id(state: Path) -> str:
     """Returns the id of this installation, made at its first run: two of them under one site name are noticed by it."""
     file = state / "instance"
-    if not file.exists():
-        write_atomic(file, f"{uuid.uuid4()}\n".encode())
-    return file.read_text(encoding="ascii").strip()
+    try:
+        known = file.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        known = ""
+    if not re.fullmatch(r"[0-9a-f-]{36}", known):
+        known = str(uuid.uuid4())
+        write_atomic(file, f"{known}\n".encode())
+    return known
 
 
 def last_sent(state: Path) -> tuple[Optional[Heartbeat], int]:
@@ -37,9 +70,17 @@ def last_sent(state: Path) -> tuple[Optional[Heartbeat], int]:
 
 
 def is_due(heartbeat: Heartbeat, last: Optional[Heartbeat], now: datetime) -> bool:
-    """Returns whether to send: something changed, glideins ended, or the last one is 15 minutes old."""
-    if last is None or heartbeat.outcomes or now - last.sent_at >= EVERY:
+    """Returns whether to send: something changed, glideins ended, or the last one is 15 minutes old.
+
+    Neither a clock that was set back nor a last one from the future keeps a site silent.
+    """
+    if last is None or heartbeat.outcomes or not timedelta(0) <= now - last.sent_at < EVERY:
         return True
+    return _steady(tidied(heartbeat), now) != _steady(last, now)
+
+
+def _steady(heartbeat: Heartbeat, now: datetime) -> Heartbeat:
+    """Returns what does not change by itself. Reasons stand for their details, which hold ages and numbers."""
     volatile: dict[str, Any] = {
         "sequence": 0,
         "sent_at": now,
@@ -47,29 +88,51 @@ def is_due(heartbeat: Heartbeat, last: Optional[Heartbeat], now: datetime) -> bo
         "demand_sequence": None,
         "clock_skew_s": None,
         "outcomes": {},
+        "shapes": tuple(replace(shape, oldest_queued_s=None, detail="") for shape in heartbeat.shapes),
     }
-    return replace(heartbeat, **volatile) != replace(last, **volatile)
+    return replace(heartbeat, **volatile)
 
 
-def send(heartbeat: Heartbeat, form: Form, state: Path, *, timeout_s: int, session: requests.Session) -> None:
-    """Uploads a heartbeat through the form that the pool sent us, and remembers it.
+def deliver(heartbeat: Heartbeat, form: Form, route: Route, state: Path) -> Optional[GlidepostError]:
+    """Lets a heartbeat leave, and remembers it. Returns why it did not; then its outcomes are still to be reported."""
+    try:
+        if route.folder is not None:
+            outbox.put(heartbeat, form, route.folder)
+        else:
+            send(heartbeat, form, timeout_s=route.timeout_s, session=route.session)
+        write_atomic(state / "heartbeat.json", encode(tidied(heartbeat).to_json()))
+    except GlidepostError as error:
+        return error
+    except OSError as error:
+        return GlidepostError(f"heartbeat: {error}", hint="is the disk full, or may the folder not be written?")
+    return None
+
+
+def send(heartbeat: Heartbeat, form: Form, *, timeout_s: float, session: requests.Session) -> None:
+    """Uploads a heartbeat through the form that the pool sent us.
 
     Raises:
-        StoreError: when the store refused it or cannot be reached.
+        StoreError: when the store refused it, is too slow, or cannot be reached.
     """
-    body = encode(heartbeat.to_json())
+    body = fitted(heartbeat)
     hint = "the next cycle tries again; the form is renewed by the publisher every 6 hours"
+    seconds = PATIENCE * timeout_s
+    late = StoreError(f"heartbeat: POST {form.url}: not done within {seconds:g} s", hint=hint)
     try:
-        response = session.post(
-            form.url,
-            data=form.fields,
-            files={"file": ("heartbeat.json", body, "application/json")},
-            timeout=timeout_s,
-        )
-    except requests.RequestException as error:
+        with (
+            limit(seconds, late),
+            session.post(
+                form.url,
+                data=form.fields,
+                files={"file": ("heartbeat.json", body, "application/json")},
+                timeout=timeout_s,
+                stream=True,  # nobody reads what a stranger may answer without end
+            ) as response,
+        ):
+            status, method = response.status_code, response.request.method
+    except OSError as error:  # requests' own are among them
         # The exception's text may hold the form's fields, which are a credential.
         raise StoreError(f"heartbeat: POST {form.url}: {type(error).__name__}", hint=hint) from error
     # A portal's redirection to its login page turns the POST into a GET, and that one succeeds.
-    if response.status_code not in (200, 201, 204) or response.request.method != "POST":
-        raise StoreError(f"heartbeat: POST {form.url}: HTTP {response.status_code}", hint=hint)
-    write_atomic(state / "heartbeat.json", body)
+    if status not in (200, 201, 204) or method != "POST":
+        raise StoreError(f"heartbeat: POST {form.url}: HTTP {status}", hint=hint)

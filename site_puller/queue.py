@@ -7,16 +7,19 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Final
+from typing import Final, Optional
 
-from glidepost.backends.base import Backend, BatchJob, Command, GlideinRequest
-from glidepost.schema.errors import CommandFailed, UnreadableOutput
+from glidepost.backends.base import Backend, BatchJob, Command, GlideinRequest, Refusal
+from glidepost.schema.errors import BatchError, CommandFailed, Refused, UnreadableOutput
 
 TIMEOUT_S: Final = 60
+# Batch systems have been seen to give up on longer lists.
+_REMOVED_AT_ONCE: Final = 200
 
 # What a login shell or an outer batch job set for itself must not change what we submit.
-_FOREIGN: Final = ("SBATCH_", "SLURM_", "SQUEUE_", "SCANCEL_", "PBS_", "SGE_", "LSB_")
+_FOREIGN: Final = ("SBATCH_", "SLURM_", "SQUEUE_", "SCANCEL_", "SINFO_", "PBS_", "SGE_", "LSB_")
 # What says where the batch system is, and who we are to it.
 _KEPT: Final = frozenset(
     {"SLURM_CONF", "SLURM_JWT", "SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"}
@@ -25,9 +28,28 @@ _KEPT: Final = frozenset(
 
 # What a client says that gave up on a server, which may go on with the submission: sbatch's "Socket timed out".
 _UNCERTAIN: Final = re.compile(r"timed?[ -]?out|connection (reset|closed|lost)|broken pipe", re.IGNORECASE)
+_TO_CHANGE: Final = (
+    "change the shape in puller.toml, or ask those who run the batch system; then: glidepost puller resume"
+)
 _SSH_FAILED: Final = 255  # ssh(1): "or with 255 if an error occurred"
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a batch system said of this user's batch jobs.
+
+    Complete without an `error`. With one, `jobs` are those of a part of the queue, or none: then nobody knows.
+    """
+
+    jobs: tuple[BatchJob, ...]
+    error: Optional[BatchError] = None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether something was said, and not all."""
+        return self.error is not None and bool(self.jobs)
 
 
 class LostAnswer(CommandFailed):
@@ -54,31 +76,34 @@ class Queue:
         """Equal for queues that give the same answer, so that one query serves several shapes."""
         return (self._prefix, self.backend.query())
 
-    def jobs(self) -> list[BatchJob]:
-        """Returns this user's batch jobs.
-
-        Raises:
-            BatchError: when the batch system could not be asked, or said what we do not understand. That is not "none".
-        """
+    def count(self) -> Answer:
+        """Returns this user's batch jobs as far as the batch system says; not to know is an answer too."""
         command = self.backend.query()
-        output = self._execute(command)
         try:
-            return list(self.backend.parse_query(output))
+            output = self._execute(command)
+        except BatchError as error:
+            return Answer((), error)
+        jobs: list[BatchJob] = []
+        try:
+            jobs.extend(self.backend.parse_query(output))
         except ValueError as error:
-            raise UnreadableOutput(
+            unreadable = UnreadableOutput(
                 f"{self._shown(command)}: {error}", hint="run it by hand; if it looks right, report it as a bug"
-            ) from error
+            )
+            return Answer(tuple(jobs), unreadable)
+        return Answer(tuple(jobs))
 
     def submit(self, request: GlideinRequest) -> str:
         """Returns the batch id of a submission.
 
         Raises:
             LostAnswer: when it may have been accepted all the same.
-            BatchError: when it was refused.
+            Refused: when the batch system does not want it.
+            BatchError: when it failed for another reason.
         """
         command = self.backend.submission(request)
         try:
-            output = self._execute(command)
+            output = self._execute(command, self.backend.refusal)
         except _Interrupted as error:
             hint = "the next cycles look for it in the queue by its name, and count it until then"
             raise LostAnswer(error.what, hint=hint) from error
@@ -89,7 +114,24 @@ class Queue:
                 f"{self._shown(command)}: {error}", hint="the next cycles look for it in the queue by its name"
             ) from error
 
-    def _execute(self, command: Command) -> str:
+    def ask(self, command: Command) -> str:
+        """Returns what a command prints that changes nothing, such as a backend's `limits`.
+
+        Raises:
+            BatchError: when it fails, does not end in time, or is not there.
+        """
+        return self._execute(command)
+
+    def remove(self, batch_ids: Sequence[str]) -> None:
+        """Removes queued batch jobs, some hundreds with each command.
+
+        Raises:
+            BatchError: when a command failed; one that has ended meanwhile is reason enough for some.
+        """
+        for start in range(0, len(batch_ids), _REMOVED_AT_ONCE):
+            self._execute(self.backend.removal(batch_ids[start : start + _REMOVED_AT_ONCE]))
+
+    def _execute(self, command: Command, refusal: Callable[[str], Optional[Refusal]] = lambda _: None) -> str:
         shown = self._shown(command)
         try:
             done = self._run(
@@ -112,6 +154,11 @@ class Queue:
                 f"{shown}: {error.strerror}", hint="is the batch system's client installed here, and in cron's PATH?"
             ) from error
         if done.returncode:
+            refused = None if done.returncode < 0 or _UNCERTAIN.search(done.stderr) else refusal(done.stderr)
+            if refused:
+                hint = "it is tried again by itself" if refused.is_limit else _TO_CHANGE
+                what = f"{shown}: {refused.text} (exit {done.returncode})"
+                raise Refused(what, hint=hint, is_limit=refused.is_limit)
             kind = _Interrupted if self._is_uncertain(done) else CommandFailed
             raise kind(f"{shown}: {_last_line(done.stderr)} (exit {done.returncode})", hint="run it by hand")
         return done.stdout

@@ -151,7 +151,7 @@ def test_glideins_of_a_slurm_site_run_user_jobs(
     assert wait_until(lambda: not slurm.run(["squeue", "--noheader"]).strip(), 60, step_s=0.5)
     assert made.scratch() == []
     made.pull()
-    assert "0 glideins" in made.glidepost("puller", "status", "--config", site.config)
+    assert wait_until(lambda: "gp-" not in made.glidepost("puller", "status", "--config", site.config), 30, step_s=1)
 
 
 def test_a_pool_that_does_not_answer_is_not_a_pool_without_demand(
@@ -182,4 +182,4 @@ def test_a_batch_system_that_does_not_answer_gets_nothing(
     made.publish()
     said = made.glidepost("puller", "run", "--config", site.config, expect=1)
     assert "queue-unknown" in said
-    assert json.loads((site.folder / "state" / "ledger.json").read_text()) == {"entries": {}}
+    assert json.loads((site.folder / "state" / "ledger.json").read_text())["entries"] == {}

@@ -26,6 +26,9 @@ from glidepost.schema.puller_config import GlideinOptions, PullerConfig, Shape
 from glidepost.schema.resources import Resources
 from glidepost.schema.signing import sign
 from glidepost.site_puller.cycle import Cycle
+from glidepost.site_puller.fetch import open_source
+from glidepost.site_puller.heartbeat import Route
+from glidepost.site_puller.queue import Answer as QueueAnswer
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -180,7 +183,10 @@ def publish(web, make_demand, pool_key, site_key, now):
 
 @dataclass
 class FakeQueue:
-    """A batch system in memory. `error` is raised by queries; `refusal` and `lost` by the next submissions."""
+    """A batch system in memory.
+
+    Queries end with `error`, after `listed` batch jobs; submissions raise `refusal` or, accepted, `lost`.
+    """
 
     identity: tuple[object, ...] = ("fake",)
     jobs_: list[BatchJob] = field(default_factory=list)
@@ -189,12 +195,15 @@ class FakeQueue:
     refusal: Optional[Exception] = None
     lost: Optional[Exception] = None
     is_slow_to_list: bool = False
+    listed: Optional[int] = None
+    asked: int = 0
+    removed: list[str] = field(default_factory=list)
+    removal_error: Optional[Exception] = None
     hidden: list[BatchJob] = field(default_factory=list)
 
-    def jobs(self) -> list[BatchJob]:
-        if self.error:
-            raise self.error
-        return list(self.jobs_)
+    def count(self) -> QueueAnswer:
+        self.asked += 1
+        return QueueAnswer(tuple(self.jobs_[: self.listed]) if self.error is None or self.listed else (), self.error)
 
     def submit(self, request: GlideinRequest) -> str:
         self.requests.append(request)
@@ -206,6 +215,12 @@ class FakeQueue:
         if self.lost:
             raise self.lost
         return number
+
+    def remove(self, batch_ids) -> None:
+        self.removed += batch_ids
+        if self.removal_error:
+            raise self.removal_error
+        self.jobs_ = [job for job in self.jobs_ if job.batch_id not in batch_ids]
 
     def become(self, state: JobState, count: int = 10**6) -> None:
         """Changes the first of the listed batch jobs."""
@@ -236,7 +251,8 @@ def run_cycle(make_config, queue, session, now):
     def run(config: Optional[PullerConfig] = None, *, at: timedelta = timedelta(0), queues=None):
         config = config or make_config()
         queues = queues or {shape.name: queue for shape in config.shapes}
-        cycle = Cycle(config, now=now + at, queues=queues, session=session)
+        source, route = open_source(config, session), Route.of(config, session)
+        cycle = Cycle(config, now=now + at, queues=queues, source=source, route=route)
         return cycle.act(cycle.prepare())
 
     return run

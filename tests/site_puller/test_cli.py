@@ -133,8 +133,9 @@ def test_why_explains_the_last_cycle_and_the_groups(glidepost, publish, make_gro
 def test_status_lists_our_own_glideins(glidepost, slurm):
     slurm(squeue="printf '17@R@None@gp-abcde-12345@\\n18@PD@None@simulation@\\n'")
     code, out, err = glidepost("puller", "status")
-    assert (code, err) == (0, "1 glideins\n")
-    assert out.split() == ["gp-abcde-12345", "17", "running", "None"] or "gp-abcde-12345  17  running" in out
+    assert (code, err) == (0, "1 glidein\n")
+    assert out.splitlines()[1].split() == ["17", "gp-abcde-12345", "(no", "longer", "configured)", "running"]
+    assert len(out.splitlines()) == 2
     code, out, _ = glidepost("puller", "status", "--json")
     assert [item["batch_id"] for item in json.loads(out)] == ["17"]
 
@@ -189,13 +190,23 @@ def test_two_runs_at_once_the_second_says_so_and_ends_with_0(glidepost, publish,
     assert not (tmp_path / "submitted").exists()
 
 
-def test_a_damaged_ledger_ends_with_2(glidepost, publish, make_group, tmp_path):
+def test_status_says_when_a_batch_system_could_not_be_asked(glidepost, slurm):
+    slurm(squeue="echo slurm_load_jobs error: Unable to contact slurm controller >&2; exit 1")
+    code, _, err = glidepost("puller", "status")
+    assert code == 1
+    assert "Unable to contact" in err
+
+
+def test_a_damaged_ledger_ends_with_1_and_mends_itself(glidepost, publish, make_group, tmp_path):
     publish(make_group(2))
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "ledger.json").write_text("{", encoding="utf-8")
     code, _, err = glidepost("puller", "run")
-    assert code == 2
+    assert code == 1
     assert "ledger.json is unreadable" in err
+    code, out, err = glidepost("puller", "run")
+    assert (code, err) == (0, "")
+    assert "ledger-rebuilt" in out
 
 
 @pytest.mark.parametrize(

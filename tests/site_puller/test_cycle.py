@@ -9,12 +9,21 @@ import pytest
 
 from glidepost.backends.base import BatchJob, JobState
 from glidepost.schema.errors import CommandFailed, UnreadableOutput
+from glidepost.schema.puller_config import SiteLimits
 from glidepost.site_puller import record
 from glidepost.site_puller.cycle import Cycle
-from glidepost.site_puller.ledger import REPORT_GRACE, Ledger, name_prefix
+from glidepost.site_puller.fetch import open_source
+from glidepost.site_puller.heartbeat import Route
+from glidepost.site_puller.ledger import Ledger, LedgerFile, name_prefix
 from glidepost.site_puller.queue import LostAnswer
 
 MINUTE = timedelta(minutes=1)
+
+
+def ledger_in(state) -> Ledger:
+    return LedgerFile(state / "ledger.json").load(was_here=True)[0]
+
+
 LOST = LostAnswer("sbatch: no answer within 60 s", hint="wait")
 REFUSED = CommandFailed("sbatch: Invalid partition name specified (exit 1)", hint="run it by hand")
 DOWN = CommandFailed("squeue: Unable to contact slurm controller (exit 1)", hint="run it by hand")
@@ -28,7 +37,7 @@ def test_a_cycle_submits_what_is_assigned_and_reports_it(run_cycle, publish, mak
     assert (request.count, request.resources.cpus, request.log_folder) == (4, 1, str(state / "logs"))
     assert request.name.startswith(name_prefix("north", "cpu"))
     assert f"GLIDEPOST_NAME={request.name}\n" in request.script
-    (entry,) = Ledger.load(state / "ledger.json").entries.values()
+    (entry,) = ledger_in(state).entries.values()
     assert (entry.name, entry.count, entry.batch_id) == (request.name, 4, "1")
     report = web.last_heartbeat()
     assert (report.site, report.demand_sequence, report.errors) == ("north", 7, ())
@@ -50,7 +59,9 @@ def test_the_token_is_for_its_owner_only_and_in_no_script(run_cycle, publish, ma
 
 def test_to_prepare_submits_nothing_and_writes_no_ledger(make_config, publish, make_group, queue, session, now, state):
     publish(make_group(4))
-    prepared = Cycle(make_config(), now=now, queues={"cpu": queue}, session=session).prepare()
+    config = make_config()
+    source, route = open_source(config, session), Route.of(config, session)
+    prepared = Cycle(config, now=now, queues={"cpu": queue}, source=source, route=route).prepare()
     assert prepared.plans[0].submit == 4
     assert queue.requests == []
     assert {path.name for path in state.iterdir()} == {"documents"}
@@ -75,13 +86,11 @@ def test_what_is_accepted_and_not_yet_listed_is_not_submitted_again(run_cycle, p
 
 
 def test_what_was_never_listed_is_taken_for_gone_after_its_grace(run_cycle, publish, make_group, queue, now, web):
-    publish(make_group(4))
     queue.is_slow_to_list = True
-    run_cycle()
-    later = REPORT_GRACE + MINUTE
-    web.date = now + later
-    publish(make_group(4), at=now + later)
-    assert run_cycle(at=later).submitted == {"cpu": 4}
+    for minutes, submitted in ((0, 4), (5, 0), (10, 0), (15, 4)):
+        web.date = now + minutes * MINUTE
+        publish(make_group(4), at=web.date)
+        assert run_cycle(at=minutes * MINUTE).submitted == {"cpu": submitted}
 
 
 def test_glideins_that_have_just_started_still_hold_what_the_demand_counts(run_cycle, publish, make_group, queue, now):
@@ -110,7 +119,7 @@ def test_limits_hold_over_many_cycles(run_cycle, publish, make_group, make_confi
 
 def test_the_limit_over_all_shapes_holds(run_cycle, publish, make_group, make_config, make_shape):
     publish(make_group(100))
-    done = run_cycle(make_config(make_shape("a"), make_shape("b"), max_total=12))
+    done = run_cycle(make_config(make_shape("a"), make_shape("b"), limits=SiteLimits(max_total=12)))
     assert done.submitted == {"a": 10, "b": 2}
 
 
@@ -122,7 +131,7 @@ def test_a_lost_answer_is_found_again_by_its_name(run_cycle, publish, make_group
     queue.lost, queue.is_slow_to_list = LOST, True
     done = run_cycle()
     assert (done.exit_code, done.submitted, done.plans[0].reason) == (1, {"cpu": 0}, "submit-failed")
-    (entry,) = Ledger.load(state / "ledger.json").entries.values()
+    (entry,) = ledger_in(state).entries.values()
     assert (entry.batch_id, entry.count) == (None, 4)
     queue.lost = None
     assert run_cycle(at=MINUTE).submitted == {"cpu": 0}
@@ -131,13 +140,33 @@ def test_a_lost_answer_is_found_again_by_its_name(run_cycle, publish, make_group
     assert (done.submitted, done.plans[0].holding.counts.idle) == ({"cpu": 0}, 4)
 
 
-def test_a_lost_answer_is_found_again_even_when_the_ledger_is_lost_too(run_cycle, publish, make_group, queue, state):
+def test_a_lost_answer_is_found_again_even_when_the_ledger_is_lost_too(
+    run_cycle, publish, make_group, queue, state, now, web
+):
     publish(make_group(4))
-    queue.lost = LOST
+    queue.lost, queue.is_slow_to_list = LOST, True
     run_cycle()
     queue.lost = None
     (state / "ledger.json").unlink()
-    assert run_cycle(at=MINUTE).submitted == {"cpu": 0}
+    done = run_cycle(at=MINUTE)
+    assert (done.plans[0].reason, done.exit_code, done.submitted) == ("ledger-rebuilt", 1, {"cpu": 0})
+    queue.show()
+    for minutes in (6, 11):
+        web.date = now + minutes * MINUTE
+        publish(make_group(5), at=web.date)
+        done = run_cycle(at=minutes * MINUTE)
+    assert (done.exit_code, done.submitted) == (0, {"cpu": 1})
+
+
+def test_a_ledger_that_nobody_can_read_is_moved_aside_and_reported(run_cycle, publish, make_group, state, web):
+    publish(make_group(4))
+    run_cycle()
+    (state / "ledger.json").write_bytes(b"\0" * 100)
+    done = run_cycle(at=MINUTE)
+    assert (done.plans[0].reason, done.exit_code, done.submitted) == ("ledger-rebuilt", 1, {"cpu": 0})
+    assert "ledger.json is unreadable" in web.last_heartbeat().errors[0]
+    assert len(list(state.glob("ledger.json.broken-*"))) == 1
+    assert sum(entry.live for entry in ledger_in(state).entries.values()) == 4
 
 
 def test_a_crash_between_intent_and_answer_costs_no_second_submission(run_cycle, publish, make_group, queue, state):
@@ -145,7 +174,7 @@ def test_a_crash_between_intent_and_answer_costs_no_second_submission(run_cycle,
     queue.lost, queue.is_slow_to_list = KeyboardInterrupt(), True
     with pytest.raises(KeyboardInterrupt):
         run_cycle()
-    assert len(Ledger.load(state / "ledger.json").entries) == 1
+    assert len(ledger_in(state).entries) == 1
     queue.lost = None
     assert run_cycle(at=MINUTE).submitted == {"cpu": 0}
 
@@ -157,7 +186,7 @@ def test_a_refused_submission_leaves_nothing_behind_and_is_tried_again(
     queue.refusal = REFUSED
     done = run_cycle()
     assert (done.exit_code, done.submitted, done.plans[0].reason) == (1, {"cpu": 0}, "submit-failed")
-    assert Ledger.load(state / "ledger.json") == Ledger()
+    assert ledger_in(state).entries == {}
     assert web.last_heartbeat().errors == (REFUSED.what,)
     queue.refusal = None
     assert run_cycle(at=MINUTE).submitted == {"cpu": 4}
@@ -183,16 +212,39 @@ def test_a_queue_that_cannot_be_read_gets_nothing(run_cycle, publish, make_group
     assert (report.shapes[0].counts, report.errors) == (None, (error.what,))
 
 
-def test_a_queue_that_could_not_be_read_forgets_nothing(run_cycle, publish, make_group, queue, state, now):
+def test_a_queue_that_was_read_in_part_gets_nothing(run_cycle, publish, make_group, queue, web):
     publish(make_group(4))
     run_cycle()
-    before = Ledger.load(state / "ledger.json")
+    queue.error, queue.listed = UnreadableOutput("squeue: cut", hint="report it"), 2
+    done = run_cycle(at=MINUTE)
+    assert (done.exit_code, done.submitted, done.plans[0].reason) == (1, {"cpu": 0}, "queue-partial")
+    assert web.last_heartbeat().shapes[0].counts is None
+
+
+def test_a_queue_that_could_not_be_read_forgets_nothing(run_cycle, publish, make_group, queue, state):
+    publish(make_group(4))
+    run_cycle()
+    before = ledger_in(state).entries
     queue.error = DOWN
-    run_cycle(at=REPORT_GRACE + MINUTE)
-    assert Ledger.load(state / "ledger.json") == before
+    for minutes in (5, 10, 15, 20):
+        run_cycle(at=minutes * MINUTE)
+    assert ledger_in(state).entries == before
     queue.error = None
-    publish(make_group(4), at=now)
-    assert run_cycle(at=2 * MINUTE).submitted == {"cpu": 0}
+    assert run_cycle(at=21 * MINUTE).submitted == {"cpu": 0}
+
+
+def test_an_empty_answer_although_glideins_live_is_not_believed(run_cycle, publish, make_group, queue, now, web):
+    reasons = []
+    for minutes in (0, 5, 10, 15, 20):
+        web.date = now + minutes * MINUTE
+        publish(make_group(8), at=web.date)
+        queue.listed = None if minutes < 5 else 0
+        done = run_cycle(at=minutes * MINUTE)
+        reasons.append(done.plans[0].reason)
+        if minutes == 0:
+            queue.show()
+            run_cycle(at=MINUTE)
+    assert reasons == ["satisfied", "queue-implausible", "queue-implausible", "satisfied", "covered"]
 
 
 def test_one_silent_batch_system_leaves_the_others_alone(
@@ -204,12 +256,10 @@ def test_one_silent_batch_system_leaves_the_others_alone(
     assert [line.reason for line in done.plans] == ["queue-unknown", "satisfied"]
 
 
-def test_shapes_of_one_batch_system_ask_it_once(run_cycle, publish, make_config, make_shape, queue, monkeypatch):
+def test_shapes_of_one_batch_system_ask_it_once(run_cycle, publish, make_config, make_shape, queue):
     publish()
-    asked = []
-    monkeypatch.setattr(queue, "jobs", lambda: asked.append(1) or [])
     run_cycle(make_config(make_shape("a"), make_shape("b")))
-    assert len(asked) == 1
+    assert queue.asked == 1
 
 
 @pytest.mark.parametrize("state_", [JobState.HELD, JobState.UNKNOWN, JobState.IDLE])

@@ -16,7 +16,7 @@ from glidepost.schema.keys import SigningKey
 from glidepost.schema.mailbox import Form, Letter, Mailbox
 from glidepost.schema.signing import sign
 from glidepost.site_puller import fetch
-from glidepost.site_puller.fetch import Reader
+from glidepost.site_puller.web import WebSource
 
 DEMAND, MAILBOX = "v1/demand.json", "v1/sites/north.json"
 
@@ -27,8 +27,8 @@ def read(make_config, session, now):
 
     def run(*, at: timedelta = timedelta(0), **changes):
         config = make_config(**changes)
-        reader = Reader(config.url, config.state / "documents", timeout_s=5, session=session)
-        return fetch.demand(config, reader, now=now + at)
+        source = WebSource(config.url, config.state / "documents", timeout_s=5, session=session)
+        return fetch.demand(config, source, now=now + at)
 
     return run
 
@@ -39,8 +39,8 @@ def open_letter(make_config, session, now, site_key):
 
     def run(*, at: timedelta = timedelta(0), **changes):
         config = make_config(**changes)
-        reader = Reader(config.url, config.state / "documents", timeout_s=5, session=session)
-        return fetch.letter(config, reader, site_key, now=now + at)
+        source = WebSource(config.url, config.state / "documents", timeout_s=5, session=session)
+        return fetch.letter(config, source, site_key, now=now + at)
 
     return run
 
@@ -260,6 +260,16 @@ def test_a_kept_copy_that_was_damaged_heals_itself(read, publish, make_config):
     with pytest.raises(UntrustedDocument):
         read()
     assert read()
+
+
+def test_what_was_refused_does_not_take_the_place_of_what_was_believed(read, publish, make_config):
+    publish()
+    read()
+    believed = (make_config().state / "documents" / "v1-demand.json").read_bytes()
+    publish(key=SigningKey.generate())
+    with pytest.raises(UntrustedDocument):
+        read()
+    assert (make_config().state / "documents" / "v1-demand.json").read_bytes() == believed
 
 
 # The mailbox

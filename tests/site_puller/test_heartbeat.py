@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import pytest
 
 from glidepost.schema.errors import GlidepostError, StoreError
-from glidepost.schema.heartbeat import Counts, Heartbeat, Limits, ShapeReport
+from glidepost.schema.heartbeat import BreakerView, Counts, Heartbeat, Limits, ShapeReport
 from glidepost.schema.mailbox import Form
 from glidepost.schema.resources import Resources
 from glidepost.site_puller import heartbeat
@@ -24,9 +29,46 @@ def report(now) -> Heartbeat:
 
 
 @pytest.fixture
-def send(report, state, session):
+def send(report, session):
     def run(form: Form, sent: Heartbeat = report) -> None:
-        heartbeat.send(sent, form, state, timeout_s=2, session=session)
+        heartbeat.send(sent, form, timeout_s=2, session=session)
+
+    return run
+
+
+@pytest.fixture
+def answer_with():
+    """Starts a server that reads a request and then writes what it is told, byte by byte if it is to drip.
+
+    Returns its URL: answer_with(b"HTTP/1.1 ", forever=b"x", pause_s=0.05).
+    """
+    with ExitStack() as stack:
+
+        def start(head: bytes, *, forever: bytes, pause_s: float = 0) -> str:
+            class Handler(StreamRequestHandler):
+                def handle(self) -> None:
+                    self.request.recv(65536)
+                    with suppress(OSError):
+                        self.request.sendall(head)
+                        while True:
+                            self.request.sendall(forever)
+                            time.sleep(pause_s)
+
+            server = stack.enter_context(ThreadingTCPServer(("127.0.0.1", 0), Handler))
+            server.daemon_threads = True
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_address[1]}/bucket"
+
+        yield start
+
+
+@pytest.fixture
+def deliver(report, state, session):
+    def run(form: Form, sent: Heartbeat = report, folder=None):
+        return heartbeat.deliver(sent, form, heartbeat.Route(session, 2, folder), state)
 
     return run
 
@@ -53,12 +95,44 @@ def test_what_happened_makes_one_due(report, now, change):
     assert heartbeat.is_due(replace(report, **change), report, now)
 
 
+def with_shape(report: Heartbeat, **changes) -> Heartbeat:
+    return replace(report, shapes=(replace(report.shapes[0], **changes),))
+
+
+def test_how_long_the_oldest_glidein_waits_makes_none_due(report, now):
+    again = with_shape(report, oldest_queued_s=600, detail="600 s in the queue")
+    assert not heartbeat.is_due(again, with_shape(report, oldest_queued_s=300, detail="300 s in the queue"), now)
+
+
+@pytest.mark.parametrize("code", ["refused", "never-joined"])
+def test_a_breaker_that_opened_or_closed_makes_one_due(report, now, code):
+    broken = with_shape(report, breaker=BreakerView("paused", code, "x", 1, now))
+    assert heartbeat.is_due(broken, report, now)
+    assert heartbeat.is_due(report, broken, now)
+    assert not heartbeat.is_due(broken, broken, now)
+
+
+@pytest.mark.parametrize("change", [{"counts": None}, {"missing": 1}, {"reason": "max-total"}, {"paused": True}])
+def test_what_changed_about_a_shape_makes_one_due(report, now, change):
+    assert heartbeat.is_due(with_shape(report, **change), report, now)
+
+
+def test_a_clock_that_was_set_back_silences_nobody(report, now):
+    assert heartbeat.is_due(replace(report, sent_at=now - timedelta(days=1)), report, now - timedelta(days=1))
+
+
+def test_one_that_had_to_be_shortened_is_not_due_for_that(deliver, report, state, web, now):
+    large = with_shape(replace(report, errors=("x" * 900,)), detail="y" * 900)
+    assert deliver(Form(f"{web.url}/bucket", SECRETS), large) is None
+    assert not heartbeat.is_due(large, heartbeat.last_sent(state)[0], now)
+
+
 def test_outcomes_that_were_sent_make_none_due_again(report, now):
     assert not heartbeat.is_due(report, replace(report, outcomes={"deadline": 1}), now)
 
 
-def test_the_form_is_sent_as_it_came_with_the_heartbeat_as_its_last_part(send, report, web, state):
-    send(Form(f"{web.url}/bucket", SECRETS))
+def test_the_form_is_sent_as_it_came_with_the_heartbeat_as_its_last_part(deliver, report, web, state):
+    assert deliver(Form(f"{web.url}/bucket", SECRETS)) is None
     ((content_type, body),) = web.posts
     assert content_type.startswith("multipart/form-data; boundary=")
     parts = body.split(b"--" + content_type.split("boundary=")[1].encode())
@@ -73,11 +147,12 @@ def test_the_form_is_sent_as_it_came_with_the_heartbeat_as_its_last_part(send, r
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 413, 500, 503, 302])
-def test_a_refusal_is_a_store_error_and_nothing_is_remembered(send, web, state, status):
+def test_a_refusal_is_a_store_error_and_nothing_is_remembered(deliver, web, state, status):
     web.post_status = status
     web.objects["login"] = b"please log in"
-    with pytest.raises(StoreError, match="heartbeat: POST"):
-        send(Form(f"{web.url}/bucket", SECRETS))
+    error = deliver(Form(f"{web.url}/bucket", SECRETS))
+    assert isinstance(error, StoreError)
+    assert "heartbeat: POST" in error.what
     assert heartbeat.last_sent(state) == (None, 0)
 
 
@@ -110,3 +185,53 @@ def test_an_installation_keeps_its_id(state, tmp_path):
     first = heartbeat.instance_id(state)
     assert heartbeat.instance_id(state) == first
     assert heartbeat.instance_id(tmp_path / "another") != first
+
+
+@pytest.mark.parametrize("damage", [b"", b"\n", b"\xff", b"no id", b"../../etc"])
+def test_a_damaged_id_is_made_anew(state, damage):
+    state.mkdir()
+    (state / "instance").write_bytes(damage)
+    made = heartbeat.instance_id(state)
+    assert len(made) == 36
+    assert heartbeat.instance_id(state) == made
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 204 No Content\r\n"])
+def test_a_store_that_never_ends_its_answer_is_left(report, answer_with, session, head):
+    url = answer_with(head, forever=b"x", pause_s=0.05)
+    began = time.monotonic()
+    with pytest.raises(StoreError, match=r"not done within 0\.8 s"):
+        heartbeat.send(report, Form(url, SECRETS), timeout_s=0.2, session=session)
+    assert time.monotonic() - began < 2
+
+
+def test_a_store_that_says_yes_at_length_is_believed_without_reading_on(report, answer_with, session):
+    url = answer_with(b"HTTP/1.1 200 OK\r\n\r\n", forever=b"x" * 65536)
+    heartbeat.send(report, Form(url, SECRETS), timeout_s=1, session=session)
+
+
+def test_a_state_folder_that_cannot_be_written_is_an_error_and_no_exception(report, web, session, tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    route = heartbeat.Route(session, 2)
+    error = heartbeat.deliver(report, Form(f"{web.url}/bucket", SECRETS), route, tmp_path / "file")
+    assert isinstance(error, GlidepostError)
+    assert "disk full" in error.hint
+    assert len(web.posts) == 1
+
+
+def test_a_bug_in_a_report_is_an_error_and_no_exception(deliver, report, web):
+    assert "refused to write" in str(deliver(Form(f"{web.url}/bucket", SECRETS), replace(report, sequence=-1)))
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "folder"),
+    [
+        ("https://x.test", None, None),
+        ("https://x.test", "/o", "/o"),
+        ("file:///pool", None, "/pool/outbox"),
+        ("file:///pool", "/o", "/o"),
+    ],
+)
+def test_the_configuration_says_how_heartbeats_leave(make_config, session, url, given, folder):
+    route = heartbeat.Route.of(make_config(url=url), session, folder=Path(given) if given else None)
+    assert route.folder == (Path(folder) if folder else None)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -52,10 +53,10 @@ def queue(line: str, *, prefix: Sequence[str] = (), timeout_s: float = 10) -> Qu
 
 
 def test_the_answer_of_a_query_is_read():
-    assert queue("printf '7 gp-1\\n8 gp-1\\n'").jobs() == [
+    assert queue("printf '7 gp-1\\n8 gp-1\\n'").count().jobs == (
         BatchJob("7", "gp-1", JobState.RUNNING),
         BatchJob("8", "gp-1", JobState.RUNNING),
-    ]
+    )
 
 
 def test_a_submission_gets_the_script_and_returns_the_id(tmp_path):
@@ -70,41 +71,64 @@ def test_a_submission_whose_command_does_not_read_the_script_is_no_error():
 
 @pytest.mark.parametrize("line", ["exit 3", "echo 1 gp-1; exit 3"])
 def test_a_failed_query_is_an_error_and_not_an_empty_queue(line):
-    with pytest.raises(CommandFailed, match=r"exit 3"):
-        queue(line).jobs()
+    answer = queue(line).count()
+    assert isinstance(answer.error, CommandFailed)
+    assert re.search(r"exit 3", answer.error.what)
+    assert answer.jobs == ()
 
 
 def test_an_error_has_the_command_and_its_last_words():
-    with pytest.raises(CommandFailed) as caught:
-        queue("echo first >&2; echo controller is down >&2; exit 1").jobs()
-    assert "controller is down (exit 1)" in caught.value.what
-    assert caught.value.what.startswith("sh -c ")
+    answer = queue("echo first >&2; echo controller is down >&2; exit 1").count()
+    assert isinstance(answer.error, CommandFailed)
+    assert "controller is down (exit 1)" in answer.error.what
+    assert answer.error.what.startswith("sh -c ")
 
 
 def test_an_error_of_a_command_with_a_long_script_is_short():
-    with pytest.raises(CommandFailed) as caught:
-        queue("exit 1 # " + "x" * 5000).jobs()
-    assert len(caught.value.what) < 300
+    answer = queue("exit 1 # " + "x" * 5000).count()
+    assert isinstance(answer.error, CommandFailed)
+    assert len(answer.error.what) < 300
 
 
 def test_a_query_that_takes_too_long_is_an_error():
     start = time.monotonic()
-    with pytest.raises(CommandFailed, match=r"no answer within 0\.3 s"):
-        queue("sleep 30", timeout_s=0.3).jobs()
+    answer = queue("sleep 30", timeout_s=0.3).count()
+    assert isinstance(answer.error, CommandFailed)
+    assert re.search(r"no answer within 0\.3 s", answer.error.what)
+    assert answer.jobs == ()
     assert time.monotonic() - start < 10
 
 
 def test_a_child_that_keeps_the_pipe_open_does_not_keep_us():
     start = time.monotonic()
-    with pytest.raises(CommandFailed, match="no answer"):
-        queue("sleep 8 & sleep 8", timeout_s=0.3).jobs()
+    answer = queue("sleep 8 & sleep 8", timeout_s=0.3).count()
+    assert isinstance(answer.error, CommandFailed)
+    assert re.search("no answer", answer.error.what)
+    assert answer.jobs == ()
     assert time.monotonic() - start < 6
 
 
 @pytest.mark.parametrize("output", ["\\377\\376", "one-word", "<html>", "slurm_load_jobs error: x"])
 def test_a_query_that_says_what_we_do_not_understand_is_an_error_and_not_an_empty_queue(output):
-    with pytest.raises(UnreadableOutput):
-        queue(f"printf '%b\\n' '{output}'").jobs()
+    answer = queue(f"printf '%b\\n' '{output}'").count()
+    assert isinstance(answer.error, UnreadableOutput)
+    assert answer.jobs == ()
+
+
+def test_what_was_understood_before_the_answer_broke_off_is_a_part_of_it():
+    answer = queue("echo 7 gp-1; echo 8").count()
+    assert isinstance(answer.error, UnreadableOutput)
+    assert (answer.jobs, answer.is_partial) == ((BatchJob("7", "gp-1", JobState.RUNNING),), True)
+    assert not queue("exit 1").count().is_partial
+    assert not queue("echo 7 gp-1").count().is_partial
+
+
+def test_long_lists_are_removed_in_parts(tmp_path):
+    ids = [str(number) for number in range(450)]
+    (tmp_path / "count").write_text('#!/bin/sh\necho $# >> "$0.log"\n')
+    (tmp_path / "count").chmod(0o755)
+    Queue(Shell("true"), [str(tmp_path / "count")]).remove(ids)
+    assert (tmp_path / "count.log").read_text().split() == ["200", "200", "50"]
 
 
 def test_a_submission_that_takes_too_long_may_have_been_accepted():
@@ -159,8 +183,10 @@ def test_a_connection_that_broke_may_have_carried_the_submission(tmp_path, code,
 
 def test_a_missing_command_is_an_error_and_nothing_was_submitted():
     missing = Queue(Shell("true"), ["/no/such/program"])
-    with pytest.raises(CommandFailed, match=r"/no/such/program sh -c true: No such file"):
-        missing.jobs()
+    answer = missing.count()
+    assert isinstance(answer.error, CommandFailed)
+    assert re.search(r"/no/such/program sh -c true: No such file", answer.error.what)
+    assert answer.jobs == ()
     with pytest.raises(CommandFailed) as caught:
         missing.submit(REQUEST)
     assert not isinstance(caught.value, LostAnswer)
@@ -168,7 +194,7 @@ def test_a_missing_command_is_an_error_and_nothing_was_submitted():
 
 
 def test_the_prefix_stands_before_the_command():
-    assert queue("echo $WHO gp-1", prefix=["env", "WHO=nobody"]).jobs()[0].batch_id == "nobody"
+    assert queue("echo $WHO gp-1", prefix=["env", "WHO=nobody"]).count().jobs[0].batch_id == "nobody"
 
 
 def test_over_ssh_the_other_sides_shell_gets_the_same_words(tmp_path):
@@ -177,7 +203,7 @@ def test_over_ssh_the_other_sides_shell_gets_the_same_words(tmp_path):
     ssh.write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n', encoding="utf-8")
     ssh.chmod(0o755)
     line = "printf '%s gp-1\\n' \"a;b\" 'c$HOME'"
-    answer = queue(line, prefix=[str(ssh), "login01"]).jobs()
+    answer = queue(line, prefix=[str(ssh), "login01"]).count().jobs
     assert [job.batch_id for job in answer] == ["a;b", "c$HOME"]
 
 
@@ -185,10 +211,10 @@ def test_the_environment_of_an_outer_batch_job_does_not_reach_the_command(monkey
     for name in ("SBATCH_PARTITION", "SLURM_JOB_ID", "SLURM_CONF", "SQUEUE_FORMAT", "PBS_JOBID", "MINE"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
-    names = {job.batch_id for job in queue("env | sed -n 's/^\\([A-Z_]*\\)=.*/\\1 gp-1/p'").jobs()}
+    names = {job.batch_id for job in queue("env | sed -n 's/^\\([A-Z_]*\\)=.*/\\1 gp-1/p'").count().jobs}
     assert {"SLURM_CONF", "MINE", "PATH"} <= names
     assert not names & {"SBATCH_PARTITION", "SLURM_JOB_ID", "SQUEUE_FORMAT", "PBS_JOBID"}
-    assert [job.batch_id for job in queue("echo $LC_ALL gp-1").jobs()] == ["C"]
+    assert [job.batch_id for job in queue("echo $LC_ALL gp-1").count().jobs] == ["C"]
 
 
 def test_what_is_kept_of_an_environment():
