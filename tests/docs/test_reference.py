@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from glidepost.site_puller.explain import REASONS
+from glidepost.schema.reasons import REASONS
 
 DOCS = Path(__file__).parents[2] / "docs"
 MAKE = runpy.run_path(str(DOCS / "make_reference.py"))
