@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Final, Optional
 
 import click
 import msgspec
@@ -20,7 +21,6 @@ from glidepost.schema.units import counted, format_duration
 
 from . import explain, record
 from .cli_control import drain, resume
-from .cli_import import import_command
 from .cli_options import config_option, documents_option, json_option, state_option
 from .cycle import Cycle, Done, Prepared, open_queues
 from .fetch import open_source
@@ -28,12 +28,36 @@ from .heartbeat import Route
 from .ledger import name_prefix
 from .logs import kept_log
 from .plan import ShapePlan
-from .setup.cli import check, cleanup, init, schedule
 from .watchdog import cycle_limit
 from .web import Session
 
+# Verbs that a cycle never needs, and cron starts us every few minutes: where they are, and by what name.
+LAZY: Final = {
+    "init": ("glidepost.site_puller.setup.cli", "init"),
+    "check": ("glidepost.site_puller.setup.cli", "check"),
+    "import": ("glidepost.site_puller.cli_import", "import_command"),
+    "schedule": ("glidepost.site_puller.setup.cli", "schedule"),
+    "cleanup": ("glidepost.site_puller.setup.cli", "cleanup"),
+}
 
-@click.group()
+
+class Verbs(click.Group):
+    """A click group that imports some of its verbs when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the verbs."""
+        return [*super().list_commands(ctx), *LAZY]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:
+        """Returns the verb's click command, or None."""
+        if cmd_name not in LAZY:
+            return super().get_command(ctx, cmd_name)
+        module, name = LAZY[cmd_name]
+        command = getattr(importlib.import_module(module), name)
+        return command if isinstance(command, click.Command) else None
+
+
+@click.group(cls=Verbs)
 def group() -> None:
     """At a site: submit the glideins that the pool needs."""
 
@@ -141,8 +165,8 @@ def status(*, config: Path, state: Optional[Path], as_json: bool) -> int:
     return max((error.exit_code for error in errors), default=0)
 
 
-for verb in (init, check, import_command, schedule, drain, resume, cleanup):
-    group.add_command(verb)
+group.add_command(drain)
+group.add_command(resume)
 
 
 def _now() -> datetime:

@@ -32,6 +32,6 @@ printf '%s\n' "$others" | sed -n '1p;$p' | sort -u | while read -r minor python;
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --editable '.[test]'
         echo "$wanted" >"$venv/installed"
     fi
-    "$venv/bin/python" -m pytest -q -p no:cacheprovider tests/schema tests/backends tests/publisher tests/site_puller \
+    "$venv/bin/python" -m pytest -q -p no:cacheprovider -m 'not long' tests/schema tests/backends tests/publisher tests/site_puller \
         tests/infra tests/docs </dev/null
 done

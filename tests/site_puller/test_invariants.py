@@ -426,6 +426,7 @@ HISTORIES = 2500
 PARTS = 4
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_limit_is_exceeded_in_ten_thousand_histories(part):
