@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +24,10 @@ class AlreadyRunning(Exception):  # noqa: N818 - no error: the other run does th
 
 # Older marks are of runs that died: the puller ends its cycles before that (site_puller/watchdog.py).
 DEAD_AFTER: Final = timedelta(minutes=15)
+# A mark is written at once; one without a name in it is of a run that was killed just then.
+_CUT_AFTER: Final = timedelta(minutes=1)
+# What write_atomic makes first.
+_TEMPORARY: Final = re.compile(r"\..+\.[a-z0-9_]{8}")
 # flock(2), and what file systems say that have no locks.
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL})
 
@@ -53,8 +59,11 @@ class Holder:
         return f"{self.host} {self.process} {self.since.isoformat(timespec='seconds')}"
 
     def may_live(self, me: Holder) -> bool:
-        """Returns whether this other run may still go on, as seen by one that got the kernel's lock."""
-        if abs(me.since - self.since) >= DEAD_AFTER:
+        """Returns whether this other run may still go on, as seen by one that got the kernel's lock.
+
+        A process 0 stands for a mark that was cut.
+        """
+        if abs(me.since - self.since) >= (DEAD_AFTER if self.process else _CUT_AFTER):
             return False
         # On one host the kernel has let go, so it died; unless somebody removed the lock file under it.
         return self.host != me.host or (self.process != me.process and _is_running(self.process))
@@ -217,6 +226,15 @@ def write_atomic(path: Path, body: bytes, *, mode: int = 0o644) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what `write_atomic` and `lock` left in a folder when their process was killed."""
+    oldest = time.time() - DEAD_AFTER.total_seconds()
+    with suppress(OSError):  # it is tried again
+        for file in folder.iterdir():
+            if _TEMPORARY.fullmatch(file.name) and file.lstat().st_mtime < oldest:
+                file.unlink()
 
 
 def give_to_owner_of(folder: Path, made: Union[int, Path]) -> None:

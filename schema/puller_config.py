@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from os.path import expandvars
 from pathlib import Path
 from typing import Any, Final, Optional, Union
@@ -78,7 +79,7 @@ class Shape:
     jobs: Bounds = Bounds()
     setup: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def offers(self) -> Resources:
         """What user jobs will find: without the margin of memory, and without the end, in which no user job starts."""
         asked = self.resources
@@ -133,7 +134,7 @@ class SiteLimits:
     max_total: Optional[int] = None
     max_queued: Optional[int] = None
     caps: Caps = Caps()
-    excess_grace_s: int = 900
+    excess_grace_s: int = 1800
 
 
 @dataclass(frozen=True)

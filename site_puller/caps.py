@@ -1,9 +1,9 @@
 """The limits, in the order in which they cut: pure. What a shape may submit of what it is missing.
 
-The order is: max-queued, max-running, max-total, max-cpus, max-memory, max-gpus of the shape; site-max-queued,
-site-max-total, site-max-cpus, site-max-memory, site-max-gpus over all shapes; budget, site-budget; max-per-hour,
+The order is: max-total, max-running, max-queued, max-cpus, max-memory, max-gpus of the shape; site-max-total,
+site-max-queued, site-max-cpus, site-max-memory, site-max-gpus over all shapes; budget, site-budget; max-per-hour,
 site-max-per-hour, max-per-cycle; last what a breaker allows (canary). A limit that allows less than the ones before
-cuts, and the last one that cut gives the reason.
+cuts, and the last one that cut gives the reason. (The limits that a site did not write are as high as max-total.)
 """
 
 from __future__ import annotations
@@ -97,15 +97,15 @@ def limits(shape: Shape, mine: Occupied, site: SiteLimits, everything: Occupied)
         everything: What all shapes' glideins take up.
     """
     own = shape.limits
-    yield _count("max-queued", own.max_queued, mine.waiting, "queued")
+    yield _count("max-total", own.max_total, mine.total, "in all")
     # Nothing keeps a queued glidein from starting: what waits counts too, or more would run one day than may.
     yield _count("max-running", own.max_running, mine.total, "that may run")
-    yield _count("max-total", own.max_total, mine.total, "in all")
+    yield _count("max-queued", own.max_queued, mine.waiting, "queued")
     yield from _sizes("", shape.caps, mine)
-    if site.max_queued is not None:
-        yield _count("site-max-queued", site.max_queued, everything.waiting, "queued at this site")
     if site.max_total is not None:
         yield _count("site-max-total", site.max_total, everything.total, "at this site")
+    if site.max_queued is not None:
+        yield _count("site-max-queued", site.max_queued, everything.waiting, "queued at this site")
     yield from _sizes("site-", site.caps, everything)
     yield from _budgets("budget", shape, shape.caps, mine)
     yield from _budgets("site-budget", shape, site.caps, everything)

@@ -16,7 +16,7 @@ from typing import Final, Optional
 
 from glidepost.backends import registry
 from glidepost.schema.errors import GlidepostError
-from glidepost.schema.files import write_atomic
+from glidepost.schema.files import remove_leftovers, write_atomic
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.mailbox import Letter
 from glidepost.schema.puller_config import PullerConfig, Shape
@@ -184,6 +184,8 @@ class Cycle:
         done = Done(prepared, tuple(plans), books.breakers, tuple(errors))
         done = replace(done, errors=(*errors, *self._report(done)))
         record.save(config.state / "cycle.json", record.Record.of(done.plans, done.errors, self._now))
+        for folder in (config.state, config.state / "documents"):
+            remove_leftovers(folder)
         logs.tidy(config.log_folder, config.glidein.log_size_mib * 2**20, live=books.ledger.entries)
         return done
 

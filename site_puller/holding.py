@@ -182,7 +182,7 @@ def _occupied(shape: Shape, ledger: Ledger, entries: Sequence[Entry]) -> Occupie
 def _removable(entries: Sequence[Entry]) -> tuple[str, ...]:
     """Returns the ids of idle batch jobs, the youngest first; of one submission, the last of the array first."""
     found: list[str] = []
-    for entry in sorted(entries, key=lambda item: (item.submitted_at, item.name), reverse=True):
+    for entry in sorted(reversed(entries), key=lambda item: item.submitted_at, reverse=True):
         idle = [
             batch_id
             for batch_id, member in entry.members.items()

@@ -149,7 +149,7 @@ def _looked_at(
         else:
             members[batch_id] = after
     # A glidein that died before the batch system ever listed it.
-    gone += [batch_id for batch_id in known if batch_id not in members and batch_id not in gone]
+    gone += [batch_id for batch_id in known if batch_id not in members]
     gone = [batch_id for batch_id in dict.fromkeys(gone) if batch_id not in members]
     count = max(entry.count, len(members) + len(gone))
     if ledger.clock_s - entry.submitted_s > REPORT_GRACE_S:

@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from glidepost.schema.errors import ConfigError, GlidepostError
-from glidepost.schema.files import AlreadyRunning, Holder, lock, write_atomic
+from glidepost.schema.files import AlreadyRunning, Holder, lock, remove_leftovers, write_atomic
 
 AT = datetime(2026, 11, 22, 9, 0, tzinfo=timezone.utc)
 DEAD = 2**22 + 1  # above what Linux numbers processes with
@@ -241,3 +242,27 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         write_atomic(tmp_path / "file", b"new")
     assert [(item.name, item.read_bytes()) for item in tmp_path.iterdir()] == [("file", b"old")]
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_killed_process_was_writing_is_removed_when_it_is_old(tmp_path):
+    write_atomic(tmp_path / "ledger.json", b"{}")
+    for name in (".ledger.json.abc_12z9", ".ledger.json.new__one"):
+        (tmp_path / name).write_bytes(b"half")
+    for name in ("ledger.json", ".ledger.json.abc_12z9"):
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / ".hidden").mkdir()
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", ".ledger.json.new__one", "ledger.json"]
+    remove_leftovers(tmp_path / "nowhere")
+
+
+def test_a_mark_that_was_cut_keeps_others_out_for_a_minute_only(tmp_path):
+    mark = tmp_path / "lock.holder"
+    mark.touch()
+    with pytest.raises(AlreadyRunning), lock(tmp_path / "lock"):
+        pass
+    old = time.time() - 61
+    os.utime(mark, (old, old))
+    with lock(tmp_path / "lock"):
+        assert mark.read_text()
+    assert not mark.exists()

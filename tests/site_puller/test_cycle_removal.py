@@ -33,31 +33,32 @@ def cycles(run_cycle, publish, web, now):
 def test_queued_glideins_that_nothing_waits_for_are_removed_after_the_grace(cycles, make_group, queue, web):
     cycles(0, make_group(4))
     queue.become(JobState.RUNNING, 1)
-    for minutes in (5, 10, 15):
+    for minutes in (5, 10, 15, 20, 25, 30):
         done = cycles(minutes, pool_view=SEEN)
         assert (queue.removed, done.plans[0].reason) == ([], "no-demand")
-    done = cycles(20, pool_view=SEEN)
+    done = cycles(35, pool_view=SEEN)
     assert (queue.removed, done.plans[0].reason) == (["1_3", "1_2", "1_1"], "excess-removed")
     assert web.last_heartbeat().shapes[0].removed == 3
-    done = cycles(25, pool_view=SEEN)
+    done = cycles(40, pool_view=SEEN)
     assert (done.plans[0].reason, done.plans[0].holding.missing) == ("no-demand", 0)
     assert [job.batch_id for job in queue.jobs_] == ["1_0"]
 
 
-def test_a_paused_shape_gives_back_too_what_nothing_waits_for(cycles, make_group, queue):
-    cycles(0, make_group(4))
+def test_a_paused_shape_gives_back_too_what_nothing_waits_for(cycles, make_group, make_config, queue):
+    config = make_config(limits=SiteLimits(excess_grace_s=900))
+    cycles(0, make_group(4), config=config)
     queue.become(JobState.RUNNING, 1)
-    for minutes in (5, 10, 15, 20, 25):
-        done = cycles(minutes)
+    for minutes in (5, 10, 15, 20):
+        done = cycles(minutes, config=config)
     assert (len(queue.removed), done.plans[0].reason) == (3, "paused")
 
 
 def test_demand_that_comes_back_in_time_keeps_what_is_queued(cycles, make_group, queue):
     cycles(0, make_group(4))
-    for minutes in (5, 10, 15):
+    for minutes in (5, 10, 15, 20, 25, 30):
         cycles(minutes)
-    cycles(20, make_group(4))
-    for minutes in (25, 30, 35):
+    cycles(34, make_group(4))
+    for minutes in (39, 44, 49):
         cycles(minutes)
     assert queue.removed == []
 

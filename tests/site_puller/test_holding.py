@@ -72,6 +72,10 @@ def test_the_youngest_are_removed_first_and_never_what_runs_or_is_missing():
     assert holding(SHAPE, book, demand_at=None).removable == ("2_1", "1_1", "1_0")
 
 
+def test_of_submissions_in_one_second_the_later_one_is_the_younger():
+    assert holding(SHAPE, ledger(entry("9", IDLE), entry("1", IDLE)), demand_at=None).removable == ("1_0", "9_0")
+
+
 def test_the_oldest_that_waits_says_how_long():
     assert holding(SHAPE, ledger(entry("1", IDLE, minutes=9)), demand_at=None).oldest_queued_s == 540
     assert holding(SHAPE, ledger(entry("1", OLD, minutes=9)), demand_at=None).oldest_queued_s is None
