@@ -182,7 +182,8 @@ def _occupied(shape: Shape, ledger: Ledger, entries: Sequence[Entry]) -> Occupie
 def _removable(entries: Sequence[Entry]) -> tuple[str, ...]:
     """Returns the ids of idle batch jobs, the youngest first; of one submission, the last of the array first."""
     found: list[str] = []
-    for entry in sorted(reversed(entries), key=lambda item: item.submitted_at, reverse=True):
+    by_age = sorted(entries, key=lambda item: item.submitted_at)  # of one second, in the order of the ledger
+    for entry in by_age[::-1]:
         idle = [
             batch_id
             for batch_id, member in entry.members.items()

@@ -52,7 +52,11 @@ class Member:
 
 @dataclass(frozen=True)
 class Entry:
-    """One submission. `batch_id` is None until the batch system answered; `gone` are ids of members that are over."""
+    """One submission.
+
+    `batch_id` is None until the batch system answered; `gone` are ids of members that are over. `answers` counts the
+    complete answers since: an answer may lack what is there.
+    """
 
     name: str
     shape: str
@@ -64,6 +68,7 @@ class Entry:
     batch_id: Optional[str] = None
     members: dict[str, Member] = field(default_factory=dict)
     gone: tuple[str, ...] = ()
+    answers: int = 0
 
     @property
     def unreported(self) -> int:
@@ -99,15 +104,17 @@ class Ledger:
     """All submissions that may still matter, by name.
 
     `clock_s` is the ledger's own time, `seen_at` the host's in the last cycle. `rebuilt_s` is set while a ledger that
-    was lost is not made up for: what was submitted in its last minutes may not be listed yet. `excess_s` says since
-    when a shape has held more than it wants. `spent` is what ended glideins have cost, by the day of their submission
-    ("2026-11-22") and shape. `serial` is that of the last record of an ended glidein that was judged (outcomes.py).
+    was lost is not made up for: what was submitted in its last minutes may not be listed yet; `rebuilt_answers` counts
+    the complete answers since. `excess_s` says since when a shape has held more than it wants. `spent` is what ended
+    glideins have cost, by the day of their submission ("2026-11-22") and shape. `serial` is that of the last record of
+    an ended glidein that was judged (outcomes.py).
     """
 
     entries: dict[str, Entry] = field(default_factory=dict)
     clock_s: int = 0
     seen_at: Optional[datetime] = None
     rebuilt_s: Optional[int] = None
+    rebuilt_answers: int = 0
     recent: tuple[Submitted, ...] = ()
     excess_s: dict[str, int] = field(default_factory=dict)
     spent: dict[str, dict[str, float]] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 A batch job that was listed and is not any more has a reason: its walltime is over, we have removed it, the batch system
 says that it has ended, or the glidein left a record of its end. Without a reason it is missing. It occupies its place
 until it has been missing for `MISSING_CYCLES` complete answers and `MISSING_GRACE_S`: batch systems have been seen to
-answer "none" for a queue that was full. When all that were listed are missing, or most of them, the answer is not
+answer "none" for a queue that was full. What was submitted and never listed is given up after as many. When all that were listed are missing, or most of them, the answer is not
 believed at all.
 """
 
@@ -94,10 +94,13 @@ def implausible(ledger: Ledger, shapes: Iterable[str]) -> Optional[str]:
 
 
 def rebuilt(ledger: Ledger) -> Ledger:
-    """Returns a ledger that was lost as a whole one, when the queue has been counted for long enough."""
-    if ledger.rebuilt_s is not None and ledger.clock_s - ledger.rebuilt_s >= REPORT_GRACE_S:
-        return replace(ledger, rebuilt_s=None)
-    return ledger
+    """Returns a ledger that was lost after a complete answer; as a whole one when there were enough for long enough."""
+    if ledger.rebuilt_s is None:
+        return ledger
+    answers = ledger.rebuilt_answers + 1
+    if answers >= MISSING_CYCLES and ledger.clock_s - ledger.rebuilt_s >= REPORT_GRACE_S:
+        return replace(ledger, rebuilt_s=None, rebuilt_answers=0)
+    return replace(ledger, rebuilt_answers=answers)
 
 
 def _by_name(answers: Mapping[str, Optional[Sequence[BatchJob]]]) -> dict[str, dict[str, JobState]]:
@@ -151,10 +154,10 @@ def _looked_at(
     # A glidein that died before the batch system ever listed it.
     gone += [batch_id for batch_id in known if batch_id not in members]
     gone = [batch_id for batch_id in dict.fromkeys(gone) if batch_id not in members]
-    count = max(entry.count, len(members) + len(gone))
-    if ledger.clock_s - entry.submitted_s > REPORT_GRACE_S:
+    count, answers = max(entry.count, len(members) + len(gone)), entry.answers + 1
+    if answers >= MISSING_CYCLES and ledger.clock_s - entry.submitted_s > REPORT_GRACE_S:
         count = len(members) + len(gone)
-    return replace(entry, count=count, members=members, gone=tuple(gone)), over
+    return replace(entry, count=count, members=members, gone=tuple(gone), answers=answers), over
 
 
 def _split(entry: Entry, ends: Sequence[str]) -> tuple[set[str], int]:

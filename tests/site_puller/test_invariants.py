@@ -38,6 +38,7 @@ from glidepost.site_puller import fetch
 from glidepost.site_puller.cycle import Cycle, Done
 from glidepost.site_puller.fetch import KnownDemand
 from glidepost.site_puller.heartbeat import Route
+from glidepost.site_puller.ledger import name_prefix
 from glidepost.site_puller.observe import MISSING_CYCLES
 from glidepost.site_puller.queue import Answer, LostAnswer
 
@@ -51,6 +52,7 @@ SHAPES = (
     Shape("b", "local", LARGE, Limits(9, 4, 5, 4), {}, caps=Caps(max_cpus=27, max_memory_mib=5 * 8192)),
     Shape("c", "local", LARGE, Limits(6, 6, 6, 3), {}, fit=Fit(), caps=Caps(max_cpus=11)),
 )
+OF_PREFIX = {name_prefix("north", shape.name): shape.name for shape in SHAPES}
 SITE = SiteLimits(max_total=10, max_queued=8, caps=Caps(max_cpus=40, max_per_hour=14), excess_grace_s=300)
 
 
@@ -190,7 +192,7 @@ class Visit(Cycle):
     """A cycle whose documents are at hand: what is wrong with documents is tested elsewhere."""
 
     found: tuple[Optional[KnownDemand], Optional[Letter]] = (None, None)
-    reports: bool = True
+    reports: bool = False
 
     def documents(self, errors: list[GlidepostError]) -> tuple[Optional[KnownDemand], Optional[Letter]]:
         if self.found[0] is None:
@@ -299,7 +301,7 @@ class Site(RuleBasedStateMachine):
             self.hour.append((self.now, shape.name, number))
 
     def shape_of(self, request: GlideinRequest) -> str:
-        return next(line for line in request.script.splitlines() if line.startswith("GLIDEPOST_SHAPE=")).split("=")[1]
+        return OF_PREFIX[request.name[:-5]]
 
     @rule(
         idle=st.tuples(*[st.sampled_from([90, 9, 1, 0])] * 3),
