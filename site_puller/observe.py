@@ -3,8 +3,8 @@
 A batch job that was listed and is not any more has a reason: its walltime is over, we have removed it, the batch system
 says that it has ended, or the glidein left a record of its end. Without a reason it is missing. It occupies its place
 until it has been missing for `MISSING_CYCLES` complete answers and `MISSING_GRACE_S`: batch systems have been seen to
-answer "none" for a queue that was full. What was submitted and never listed is given up after as many. When all that were listed are missing, or most of them, the answer is not
-believed at all.
+answer "none" for a queue that was full. What was submitted and never listed is given up after as many. When all that
+were listed are missing, or most of them, the answer is not believed at all.
 """
 
 from __future__ import annotations
