@@ -114,7 +114,7 @@ def _shape_row(shape: ShapeReport, seen: Optional[ShapeView], now: datetime) -> 
         running="?" if counts is None else number(counts.running),
         running_limit=number(limits.max_running),
         held="?" if counts is None else number(counts.held),
-        unknown="" if counts is None or not counts.unknown else f"{number(counts.unknown)} in a state we do not know",
+        unknown=", ".join(_doubts(shape)),
         is_held=counts is not None and counts.held > 0,
         pool=_pool_cell(seen, now),
         reason=words,
@@ -122,10 +122,21 @@ def _shape_row(shape: ShapeReport, seen: Optional[ShapeView], now: datetime) -> 
     )
 
 
+def _doubts(shape: ShapeReport) -> Iterator[str]:
+    """Yields which of its glideins nobody knows enough about."""
+    if shape.counts is not None and shape.counts.unknown:
+        yield f"{number(shape.counts.unknown)} in a state we do not know"
+    if shape.missing:
+        yield f"{number(shape.missing)} not listed any more"
+
+
 def _terms(shape: ShapeReport) -> Iterator[str]:
     """Yields for whom the site runs such glideins, and whether it does now."""
     yield from _whom(shape.accept, shape.deny)
-    if shape.paused:
+    if shape.breaker:
+        what = "paused" if shape.breaker.state == "paused" else "one glidein tries again"
+        yield f"{what} after {shape.breaker.code}"
+    elif shape.paused:
         yield "paused"
 
 
