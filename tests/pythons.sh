@@ -21,17 +21,42 @@ find_pythons() {
 ours=$(.venv/bin/python -c 'import sys; print(sys.version_info[1])')
 others=$(find_pythons | grep -v "^$ours " || true)
 [ -n "$others" ] || echo "pythons.sh: no other Python here than 3.$ours"
-printf '%s\n' "$others" | sed -n '1p;$p' | sort -u | while read -r minor python; do
-    [ -n "$minor" ] || continue
-    venv=.work/python3.$minor
+chosen=$(printf '%s\n' "$others" | sed -n '1p;$p' | sort -u)
+
+# Each has an environment of its own, so that the two run side by side.
+run_tests() {
+    .work/python3."$1"/bin/python -m pytest -q -p no:cacheprovider -m 'not long' tests/schema tests/backends \
+        tests/publisher tests/site_puller tests/infra tests/docs </dev/null >.work/python3."$1"/tests.log 2>&1
+}
+
+install() {
+    venv=.work/python3.$1
     wanted=$(cksum <pyproject.toml)
-    if [ "$(cat "$venv/installed" 2>/dev/null)" != "$wanted" ]; then
-        echo "pythons.sh: installing Glidepost for Python 3.$minor into $venv"
-        mkdir -p .work
-        "$python" -m venv --clear "$venv"
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --editable '.[test]'
-        echo "$wanted" >"$venv/installed"
-    fi
-    "$venv/bin/python" -m pytest -q -p no:cacheprovider -m 'not long' tests/schema tests/backends tests/publisher tests/site_puller \
-        tests/infra tests/docs </dev/null
+    [ "$(cat "$venv/installed" 2>/dev/null)" != "$wanted" ] || return 0
+    echo "pythons.sh: installing Glidepost for Python 3.$1 into $venv"
+    mkdir -p .work
+    "$2" -m venv --clear "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --editable '.[test]'
+    echo "$wanted" >"$venv/installed"
+}
+
+minors='' status=0
+while read -r minor python; do
+    [ -n "$minor" ] || continue
+    install "$minor" "$python"
+    minors="$minors $minor"
+done <<CHOSEN
+$chosen
+CHOSEN
+for minor in $minors; do
+    echo "pythons.sh: running the unit tests on Python 3.$minor (.work/python3.$minor/tests.log)"
+    rm -f ".work/python3.$minor/passed"
+    (run_tests "$minor" && touch ".work/python3.$minor/passed") &
 done
+wait
+for minor in $minors; do
+    echo "pythons.sh: Python 3.$minor"
+    cat ".work/python3.$minor/tests.log"
+    rm ".work/python3.$minor/passed" 2>/dev/null || status=1
+done
+exit "$status"
