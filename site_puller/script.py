@@ -68,12 +68,17 @@ def _facts(config: PullerConfig, shape: Shape, demand: Demand, name: str) -> dic
         "GLIDEPOST_OUTCOMES": str(config.outcomes_folder),
         "GLIDEPOST_SETUP": "\n".join(shape.setup),
         "GLIDEPOST_PROXY": glidein.proxy,
-        **_environment(glidein),
+        **environment(glidein),
         **_checks(glidein),
     }
 
 
-def _environment(glidein: GlideinOptions) -> dict[str, str]:
+def environment(glidein: GlideinOptions) -> dict[str, str]:
+    """Returns which variables of the batch job a glidein keeps, and which it sets, as its script reads them.
+
+    Raises:
+        ConfigError: for one that is not the site's to set.
+    """
     for key, names in (("keep", glidein.keep), ("environment", glidein.environment)):
         taken = [name for name in names if _OURS.fullmatch(name)]
         if taken:

@@ -10,7 +10,7 @@ from typing import Final, Optional
 
 from glidepost.backends.base import GlideinRequest
 from glidepost.schema.demand import Demand
-from glidepost.schema.errors import BatchError, Refused
+from glidepost.schema.errors import BatchError, ConfigError, GlidepostError, Refused
 from glidepost.schema.files import make_folder
 from glidepost.schema.puller_config import PullerConfig, Shape
 from glidepost.schema.resources import Resources
@@ -52,7 +52,7 @@ class Outcome:
     """The line of a plan as it was carried out, and why not all of it was."""
 
     line: ShapePlan
-    error: Optional[BatchError] = None
+    error: Optional[GlidepostError] = None
 
 
 class Submitter:
@@ -74,7 +74,11 @@ class Submitter:
             return self._remove(shape, line)
         done: list[tuple[Resources, int]] = []
         for resources, count in line.sizes if demand else ():
-            error = self._submit(of_size(shape, resources), count, demand) if demand else None
+            try:
+                error = self._submit(of_size(shape, resources), count, demand) if demand else None
+            except ConfigError as wrong:  # in what the script is made of: the batch system was not asked
+                failed = replace(line, sizes=tuple(done), reason="submit-failed", detail=wrong.what[:_WORDS])
+                return Outcome(failed, wrong)
             if error:
                 return self._failed(shape, replace(line, sizes=tuple(done)), error)
             done.append((resources, count))

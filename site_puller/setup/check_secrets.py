@@ -12,7 +12,9 @@ from typing import Final, Union
 from glidepost.schema.checks import Finding, Remark, Skipped, attempt
 from glidepost.schema.errors import ConfigError, GlidepostError
 from glidepost.schema.keys import SigningKey
-from glidepost.schema.puller_config import PullerConfig
+from glidepost.schema.puller_config import GlideinOptions, PullerConfig
+from glidepost.schema.units import counted
+from glidepost.site_puller import script
 
 _PASTED: Final = {
     "a token": re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
@@ -40,8 +42,9 @@ def check_secrets(path: Path, config: PullerConfig) -> Iterator[Finding]:
     """Yields what is found about the key, the token, and who may change what this account runs."""
     yield attempt("site key", lambda: _key(config))
     yield attempt("token file", lambda: _token_file(config.token_file))
-    for script in config.glidein.checks:
-        yield attempt(f"check {Path(script).name}", lambda script=script: _script(Path(script)))  # type: ignore[misc]
+    for file in config.glidein.checks:
+        yield attempt(f"check {Path(file).name}", lambda file=file: _script(Path(file)))  # type: ignore[misc]
+    yield attempt("glidein's script", lambda: _glidein(config.glidein))
     yield attempt("who may write", lambda: _writers(path, config))
 
 
@@ -90,6 +93,14 @@ def _script(path: Path) -> str:
     if found:
         raise ConfigError(f"{path} holds {', '.join(found)}", hint="it goes along with each glidein: take it out")
     return str(path)
+
+
+def _glidein(glidein: GlideinOptions) -> str:
+    """Says what goes along with each glidein, put together as for a submission."""
+    checks = script.checks(glidein)
+    script.environment(glidein)
+    variables = len({*glidein.keep, *glidein.environment})
+    return f"can be made, with {counted(len(checks), 'check')} and {counted(variables, 'variable')} of the site"
 
 
 def _writers(path: Path, config: PullerConfig) -> Union[str, Remark]:

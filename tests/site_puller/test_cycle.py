@@ -9,7 +9,7 @@ import pytest
 
 from glidepost.backends.base import BatchJob, JobState
 from glidepost.schema.errors import CommandFailed, UnreadableOutput
-from glidepost.schema.puller_config import SiteLimits
+from glidepost.schema.puller_config import GlideinOptions, SiteLimits
 from glidepost.site_puller import record
 from glidepost.site_puller.cycle import Cycle
 from glidepost.site_puller.fetch import open_source
@@ -190,6 +190,16 @@ def test_a_refused_submission_leaves_nothing_behind_and_is_tried_again(
     assert web.last_heartbeat().errors == (REFUSED.what,)
     queue.refusal = None
     assert run_cycle(at=MINUTE).submitted == {"cpu": 4}
+
+
+def test_a_check_that_is_not_there_is_an_error_and_submits_nothing(
+    run_cycle, publish, make_group, make_config, queue, web
+):
+    publish(make_group(4))
+    done = run_cycle(make_config(glidein=GlideinOptions(checks=("/nowhere/opencl.sh",))))
+    assert (done.exit_code, done.submitted, done.plans[0].reason) == (2, {"cpu": 0}, "submit-failed")
+    assert queue.requests == []
+    assert "opencl.sh" in web.last_heartbeat().errors[0]
 
 
 def test_one_shape_that_is_refused_leaves_the_others_alone(

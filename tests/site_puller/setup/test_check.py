@@ -202,6 +202,16 @@ def test_a_secret_in_a_check_of_the_site_is_found(site):
     assert failed(site()) >= {"check opencl.sh", "check missing.sh"}
 
 
+@pytest.mark.parametrize("line", ['keep = ["CONDOR_CONFIG"]', 'checks = ["missing.sh"]', 'checks = ["a.sh", "x/A.sh"]'])
+def test_what_no_glidein_could_be_made_of_fails(site, line):
+    for name in ("a.sh", "x/A.sh"):
+        (site.folder / name).parent.mkdir(exist_ok=True)
+        (site.folder / name).write_text("true\n")
+    assert site()["glidein's script"].state == OK
+    site.file.write_text(f"{site.file.read_text()}\n[glidein]\n{line}\n")
+    assert site()["glidein's script"].state == FAILED
+
+
 def test_a_key_that_others_can_read_fails(site):
     (site.folder / "site.key").chmod(0o640)
     finding = site()["site key"]
