@@ -60,7 +60,7 @@ def _glidein(glidein: Settings, site: SiteDraft, submit: Settings) -> None:
     container = submit.text("executable")
     if container:
         site.remark("glidein", f"pyglidein started {values.printable(container)} in place of its own script.")
-        text = "as a container around the glidein it is not needed: user jobs that want one are started in one"
+        text = "a container around the glidein has no key in this version: it runs on the node itself"
         submit.say("executable", Verdict.OBSOLETE, text)
 
 
