@@ -31,6 +31,14 @@ GROUPS: Final = {
 EXTRAS: Final = {"publisher": "publisher", "infra": "publisher,infra", "demo": "publisher,infra,demo"}
 
 
+def load(module: str, name: str) -> click.Command:
+    """Returns the click command that a module has under a name; the module is imported only now."""
+    command = getattr(importlib.import_module(module), name)
+    if not isinstance(command, click.Command):
+        raise TypeError(f"{module}.{name} is no click command")
+    return command
+
+
 class LazyGroup(click.Group):
     """A click group that imports a noun's module when that noun is called."""
 
@@ -43,7 +51,7 @@ class LazyGroup(click.Group):
         if cmd_name not in GROUPS:
             return None
         try:
-            command = importlib.import_module(GROUPS[cmd_name][0]).group
+            return load(GROUPS[cmd_name][0], "group")
         except ModuleNotFoundError as error:
             if cmd_name not in EXTRAS or str(error.name).startswith("glidepost"):
                 raise
@@ -51,9 +59,6 @@ class LazyGroup(click.Group):
                 f"glidepost {cmd_name} needs {error.name}, which is not installed",
                 hint=f"in a clone: pip install '.[{EXTRAS[cmd_name]}]'",
             ) from error
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{GROUPS[cmd_name][0]}.group is no click command")
-        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - same
         """Writes the table of nouns without importing any."""

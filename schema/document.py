@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from functools import cache
 from importlib import resources
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 import jsonschema
 import msgspec
@@ -15,6 +16,10 @@ from .errors import GlidepostError, UntrustedDocument
 Self = TypeVar("Self", bound="Document")
 
 MAX_DOCUMENT_BYTES: Final = 8 * 1024 * 1024
+# A time in a file that we keep: without its zone it is none.
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+# What reading a JSON file of our own with msgspec raises when it is gone, damaged, or somebody else's.
+DAMAGED: Final = (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 @cache

@@ -17,6 +17,7 @@ Each carries what happened, in the words of the part that failed, and a hint tha
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -34,6 +35,11 @@ class GlidepostError(Exception):
         super().__init__(what)
         self.what = what
         self.hint = hint
+
+
+def exit_code(errors: Iterable[GlidepostError]) -> int:
+    """Returns the exit code of the gravest of some errors, 0 without any."""
+    return max((error.exit_code for error in errors), default=0)
 
 
 class ConfigError(GlidepostError):

@@ -24,6 +24,7 @@ from typing import Final, Optional
 
 import msgspec
 
+from glidepost.schema.document import DAMAGED
 from glidepost.schema.errors import BatchError
 from glidepost.schema.files import write_atomic
 from glidepost.schema.heartbeat import BreakerView
@@ -34,7 +35,6 @@ from .evidence import Evidence
 from .gate import Gate
 
 _CLOSED: Final = Circuit()
-_UNREADABLE: Final = (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Breakers:
             saved = _read(path)
         except FileNotFoundError:
             return cls(site)
-        except _UNREADABLE:
+        except DAMAGED:
             return cls(site, is_lost=True)
         return cls(site, saved.shapes, saved.serial)
 
@@ -80,7 +80,7 @@ class Breakers:
                 return
         except FileNotFoundError:
             pass
-        except _UNREADABLE:
+        except DAMAGED:
             path.replace(path.with_name(f"{path.name}.broken"))
         write_atomic(path, msgspec.json.format(msgspec.json.encode(saved), indent=1))
 

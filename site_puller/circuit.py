@@ -8,10 +8,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Annotated, Final, Optional
+from typing import Final, Optional
 
-import msgspec
-
+from glidepost.schema.document import Moment
 from glidepost.schema.errors import BatchError, Refused
 from glidepost.schema.heartbeat import BreakerView
 from glidepost.schema.units import counted, format_duration
@@ -37,8 +36,6 @@ _PAUSES: Final = {
 }
 _OTHER_PAUSES: Final = (timedelta(minutes=10), LONGEST)
 _WORDS: Final = 300
-
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 def pause(code: str, trips: int, key: str) -> timedelta:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any, Final, Optional
 import click
 import msgspec
 
-from glidepost.schema.command import complain
+from glidepost.schema.command import complain, load
 from glidepost.schema.demand import Demand
 from glidepost.schema.document import parse_object
-from glidepost.schema.errors import GlidepostError
+from glidepost.schema.errors import GlidepostError, exit_code
 from glidepost.schema.files import AlreadyRunning, lock
 from glidepost.schema.puller_config import PullerConfig
 from glidepost.schema.units import counted, format_duration
@@ -50,11 +49,7 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:
         """Returns the verb's click command, or None."""
-        if cmd_name not in LAZY:
-            return super().get_command(ctx, cmd_name)
-        module, name = LAZY[cmd_name]
-        command = getattr(importlib.import_module(module), name)
-        return command if isinstance(command, click.Command) else None
+        return load(*LAZY[cmd_name]) if cmd_name in LAZY else super().get_command(ctx, cmd_name)
 
 
 @click.group(cls=Verbs)
@@ -162,7 +157,7 @@ def status(*, config: Path, state: Optional[Path], as_json: bool) -> int:
         click.echo(counted(len(jobs), "glidein"), err=True)
     for error in errors:
         complain(error.what, error.hint)
-    return max((error.exit_code for error in errors), default=0)
+    return exit_code(errors)
 
 
 group.add_command(drain)
@@ -192,7 +187,7 @@ def _ran(settings: PullerConfig, documents: Optional[str], outbox: Optional[Path
 def _plan(settings: PullerConfig, documents: Optional[str], *, as_json: bool) -> int:
     prepared = _cycle(settings, documents, None).prepare()
     _print(settings, prepared, prepared.plans, prepared.errors, as_json=as_json, done=False)
-    return max((error.exit_code for error in prepared.errors), default=0)
+    return exit_code(prepared.errors)
 
 
 def _print(  # noqa: PLR0913 - one renderer for plan and run

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Final, Optional
 
 from glidepost.backends import registry
-from glidepost.schema.errors import GlidepostError
+from glidepost.schema.errors import GlidepostError, exit_code
 from glidepost.schema.files import remove_leftovers, write_atomic
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.mailbox import Letter
@@ -72,7 +72,7 @@ class Done:
     @property
     def exit_code(self) -> int:
         """0, or the code of the gravest error."""
-        return max((error.exit_code for error in self.errors), default=0)
+        return exit_code(self.errors)
 
 
 class Cycle:

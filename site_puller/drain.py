@@ -11,15 +11,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final, Optional
+from typing import Final, Optional
 
 import msgspec
 
+from glidepost.schema.document import DAMAGED, Moment
 from glidepost.schema.files import write_atomic
 
 from .gate import Gate
-
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 _REMEDY: Final = "glidepost puller resume"
 
@@ -81,7 +80,7 @@ def load(path: Path) -> Drained:
         return msgspec.json.decode(path.read_bytes(), type=Drained)
     except FileNotFoundError:
         return Drained()
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except DAMAGED:
         return Drained(is_unreadable=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Optional
 
@@ -22,7 +22,8 @@ from .queue import Answer
 
 # Why nothing may be submitted: reason code and words.
 Trouble = tuple[str, str]
-_WORDS: Final = 400
+# Characters of a reason's detail: what a heartbeat and a table have room for.
+MAX_DETAIL: Final = 400
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,9 @@ def trouble(ledger: Ledger, answer: Answer, together: Iterable[str]) -> Optional
         together: The shapes that it is about.
     """
     if answer.is_partial:
-        return "queue-partial", f"{counted(len(answer.jobs), 'batch job')} listed, then: {answer.error}"[:_WORDS]
+        return "queue-partial", f"{counted(len(answer.jobs), 'batch job')} listed, then: {answer.error}"[:MAX_DETAIL]
     if answer.error:
-        return "queue-unknown", str(answer.error)[:_WORDS]
+        return "queue-unknown", str(answer.error)[:MAX_DETAIL]
     doubt = implausible(ledger, together)
     if doubt:
         return "queue-implausible", doubt
@@ -109,13 +110,7 @@ def trouble(ledger: Ledger, answer: Answer, together: Iterable[str]) -> Optional
 def others(shapes: Collection[str], ledger: Ledger) -> Occupied:
     """Returns what glideins take up whose shape is not in the configuration (`shapes`) any more."""
     entries = [entry for entry in ledger.entries.values() if entry.shape not in shapes]
-    return Occupied(
-        total=sum(entry.live for entry in entries),
-        waiting=sum(_waiting(entry) for entry in entries),
-        cpus=sum(entry.live * entry.resources.cpus for entry in entries),
-        memory_mib=sum(entry.live * entry.resources.memory_mib for entry in entries),
-        gpus=sum(entry.live * entry.resources.gpus for entry in entries),
-    )
+    return _places(entries)
 
 
 def ripe(ledger: Ledger, shape: str, demand_at: datetime, join_grace: timedelta) -> int:
@@ -161,18 +156,22 @@ def _queued(entries: Sequence[Entry], demand_at: Optional[datetime]) -> Sizes:
     return tuple((resources, count) for resources, count in sizes.items() if count)
 
 
-def _occupied(shape: Shape, ledger: Ledger, entries: Sequence[Entry]) -> Occupied:
-    total = sum(entry.live for entry in entries)
-    now = ledger.seen_at
-    if ledger.rebuilt_s is not None:
-        # Nobody knows yet: as many as the limit allows.
-        total = max(total, shape.limits.max_total)
+def _places(entries: Sequence[Entry]) -> Occupied:
     return Occupied(
-        total=total,
+        total=sum(entry.live for entry in entries),
         waiting=sum(_waiting(entry) for entry in entries),
         cpus=sum(entry.live * entry.resources.cpus for entry in entries),
         memory_mib=sum(entry.live * entry.resources.memory_mib for entry in entries),
         gpus=sum(entry.live * entry.resources.gpus for entry in entries),
+    )
+
+
+def _occupied(shape: Shape, ledger: Ledger, entries: Sequence[Entry]) -> Occupied:
+    places, now = _places(entries), ledger.seen_at
+    return replace(
+        places,
+        # While a lost ledger is rebuilt nobody knows: as many as the limit allows.
+        total=places.total if ledger.rebuilt_s is None else max(places.total, shape.limits.max_total),
         lately=ledger.submitted_lately(shape.name),
         day=ledger.charged(f"{now:%Y-%m-%d}", shape.name),
         month=ledger.charged(f"{now:%Y-%m}", shape.name),

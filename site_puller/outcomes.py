@@ -23,10 +23,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Any, Final, Optional
+from typing import Any, Final, Optional
 
 import msgspec
 
+from glidepost.schema.document import DAMAGED, Moment
 from glidepost.schema.files import write_atomic
 
 UNREADABLE: Final = "unreadable-record"
@@ -47,8 +48,6 @@ _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?Z")
 
 # What says of a file that it will never be a record; after any other error the next cycle tries again.
 _HOPELESS: Final = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.ENODEV})
-
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ def _load(path: Path) -> Optional[Reports]:
     """Returns what the file holds, None when it is not there or cannot be understood: then there is nothing to save."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Reports)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except DAMAGED:
         return None
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Optional
+from typing import Optional
 
 from glidepost.schema.demand import Demand
 from glidepost.schema.puller_config import Shape, SiteLimits
@@ -19,9 +19,7 @@ from glidepost.schema.units import counted, format_duration
 from .caps import Limit, Occupied, capped, limits, occupied_by
 from .coverage import Need, Sizes, Waiting, assigned, need, obstacles, serve
 from .gate import Gate
-from .holding import Holding
-
-_DETAIL: Final = 400  # characters: what a heartbeat and a table have room for
+from .holding import MAX_DETAIL, Holding
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def _line(situation: Situation, shape: Shape, waiting: Sequence[Waiting], everyt
     found = need(waiting, shape, holding.queued)
     remove = _superfluous(found, holding, demand, situation.limits)
     if gate and not gate.most:
-        detail = gate.detail[:_DETAIL]
+        detail = gate.detail[:MAX_DETAIL]
         return ShapePlan(shape.name, holding, found.wanted, gate.code, detail, remove=remove, excess=found.excess)
     if found.excess or not found.missing:
         reason, detail = _why_none(situation, demand, waiting, shape, found)
@@ -111,7 +109,7 @@ def _line(situation: Situation, shape: Shape, waiting: Sequence[Waiting], everyt
 
 def _drained(shape: Shape, holding: Holding, gate: Optional[Gate]) -> ShapePlan:
     code, detail = (gate.code, gate.detail) if gate else ("drained", "")
-    return ShapePlan(shape.name, holding, 0, code, detail[:_DETAIL], remove=holding.removable)
+    return ShapePlan(shape.name, holding, 0, code, detail[:MAX_DETAIL], remove=holding.removable)
 
 
 def _capped(situation: Situation, shape: Shape, found: Need, everything: Occupied) -> tuple[Sizes, str, str]:
@@ -124,7 +122,7 @@ def _capped(situation: Situation, shape: Shape, found: Need, everything: Occupie
     for limit in bounds:
         cut = capped(sizes, limit)
         if cut is not None:
-            sizes, reason, detail = cut, limit.code, f"{missing} missing, {limit.words}"[:_DETAIL]
+            sizes, reason, detail = cut, limit.code, f"{missing} missing, {limit.words}"[:MAX_DETAIL]
     return sizes, reason, detail
 
 
@@ -150,7 +148,7 @@ def _why_none(
         return "no-share", f"{counted(demand.idle_jobs, 'idle user job')} in the pool, none assigned to this site"
     reasons = {item.group.id: obstacles(item.group, item.site, shape) for item in waiting}
     if all(reasons.values()):
-        return "no-fit", "; ".join(f"{group} {', '.join(words)}" for group, words in reasons.items())[:_DETAIL]
+        return "no-fit", "; ".join(f"{group} {', '.join(words)}" for group, words in reasons.items())[:MAX_DETAIL]
     return "covered", "other shapes hold all that is assigned"
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Optional
+from typing import Optional
 
 from glidepost.backends.base import GlideinRequest
 from glidepost.schema.demand import Demand
@@ -17,14 +17,13 @@ from glidepost.schema.resources import Resources
 
 from .breaker import Breakers
 from .coverage import of_size
+from .holding import MAX_DETAIL
 from .ledger import Entry, Ledger, LedgerFile, Submitted, new_name
 from .plan import ShapePlan
 from .queue import LostAnswer, Queue
 from .script import render
 
 LOG = logging.getLogger(__name__)
-
-_WORDS: Final = 400
 
 
 @dataclass
@@ -72,12 +71,14 @@ class Submitter:
         """
         if line.remove:
             return self._remove(shape, line)
+        if demand is None:
+            return Outcome(line)
         done: list[tuple[Resources, int]] = []
-        for resources, count in line.sizes if demand else ():
+        for resources, count in line.sizes:
             try:
-                error = self._submit(of_size(shape, resources), count, demand) if demand else None
+                error = self._submit(of_size(shape, resources), count, demand)
             except ConfigError as wrong:  # in what the script is made of: the batch system was not asked
-                failed = replace(line, sizes=tuple(done), reason="submit-failed", detail=wrong.what[:_WORDS])
+                failed = replace(line, sizes=tuple(done), reason="submit-failed", detail=wrong.what[:MAX_DETAIL])
                 return Outcome(failed, wrong)
             if error:
                 return self._failed(shape, replace(line, sizes=tuple(done)), error)
@@ -126,9 +127,9 @@ class Submitter:
         LOG.warning("submission failed shape=%s error=%s", shape.name, error.what)
         self._note(self._books.breakers.after_refusal(shape.name, error, self._books.now))
         if isinstance(error, Refused) and error.is_limit:
-            return Outcome(replace(line, reason="submit-limit", detail=error.what[:_WORDS]))
+            return Outcome(replace(line, reason="submit-limit", detail=error.what[:MAX_DETAIL]))
         reason = "refused" if isinstance(error, Refused) else "submit-failed"
-        return Outcome(replace(line, reason=reason, detail=error.what[:_WORDS]), error)
+        return Outcome(replace(line, reason=reason, detail=error.what[:MAX_DETAIL]), error)
 
     def _remove(self, shape: Shape, line: ShapePlan) -> Outcome:
         """Removes queued glideins. They are marked before, so that nobody wonders where they are."""
@@ -147,6 +148,6 @@ class Submitter:
         except BatchError as error:
             # One of them may have ended meanwhile; what is still there is tried again.
             LOG.warning("removal failed shape=%s error=%s", shape.name, error.what)
-            return Outcome(replace(line, detail=f"{line.detail}; {error.what}"[:_WORDS]))
+            return Outcome(replace(line, detail=f"{line.detail}; {error.what}"[:MAX_DETAIL]))
         LOG.info("removed shape=%s count=%d", shape.name, len(line.remove))
         return Outcome(line)
