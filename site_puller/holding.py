@@ -108,9 +108,19 @@ def trouble(ledger: Ledger, answer: Answer, together: Iterable[str]) -> Optional
 
 
 def others(shapes: Collection[str], ledger: Ledger) -> Occupied:
-    """Returns what glideins take up whose shape is not in the configuration (`shapes`) any more."""
-    entries = [entry for entry in ledger.entries.values() if entry.shape not in shapes]
-    return _places(entries)
+    """Returns what glideins take up whose shape is not in the configuration (`shapes`) any more.
+
+    What they cost, and that they were submitted, the site's limits do not forget with the shape.
+    """
+    now = ledger.seen_at
+    known = {entry.shape for entry in ledger.entries.values()} | {item.shape for item in ledger.recent}
+    former = (known | {shape for costs in ledger.spent.values() for shape in costs}) - set(shapes)
+    return replace(
+        _places([entry for entry in ledger.entries.values() if entry.shape in former]),
+        lately=sum(ledger.submitted_lately(shape) for shape in former),
+        day=sum(ledger.charged(f"{now:%Y-%m-%d}", shape) for shape in former),
+        month=sum(ledger.charged(f"{now:%Y-%m}", shape) for shape in former),
+    )
 
 
 def ripe(ledger: Ledger, shape: str, demand_at: datetime, join_grace: timedelta) -> int:

@@ -9,7 +9,7 @@ from glidepost.backends.base import JobState
 from glidepost.schema.heartbeat import Counts, Limits
 from glidepost.schema.puller_config import Shape
 from glidepost.schema.resources import Resources
-from glidepost.site_puller.holding import holding, ripe
+from glidepost.site_puller.holding import holding, others, ripe
 from glidepost.site_puller.ledger import Entry, Ledger, Member, Submitted
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=timezone.utc)
@@ -87,6 +87,16 @@ def test_what_was_submitted_and_spent_is_charged():
     )
     found = holding(SHAPE, book, demand_at=None).occupied
     assert (found.lately, found.day, found.month) == (3, 4.0, 9.0)
+
+
+def test_a_shape_that_left_the_configuration_still_counts_for_the_site():
+    book = ledger(
+        entry("1", OLD, IDLE), recent=(Submitted("gone", 4, NOW),), spent={"2026-11-22": {"cpu": 1.0, "gone": 5.0}}
+    )
+    found = others(["cpu"], book)
+    assert (found.total, found.lately, found.day, found.month) == (0, 4, 5.0, 5.0)
+    found = others([], book)
+    assert (found.total, found.waiting, found.lately, found.day) == (2, 1, 4, 6.0 + 2 * 4.0)
 
 
 @pytest.mark.parametrize(("since", "for_s"), [({}, None), ({"cpu": 400}, 600)])
