@@ -55,7 +55,7 @@ class Entry:
     """One submission.
 
     `batch_id` is None until the batch system answered; `gone` are ids of members that are over. `answers` counts the
-    complete answers since: an answer may lack what is there.
+    complete answers since its grace was over: one of them may lack what is there.
     """
 
     name: str
@@ -105,9 +105,9 @@ class Ledger:
 
     `clock_s` is the ledger's own time, `seen_at` the host's in the last cycle. `rebuilt_s` is set while a ledger that
     was lost is not made up for: what was submitted in its last minutes may not be listed yet; `rebuilt_answers` counts
-    the complete answers since. `excess_s` says since when a shape has held more than it wants. `spent` is what ended
-    glideins have cost, by the day of their submission ("2026-11-22") and shape. `serial` is that of the last record of
-    an ended glidein that was judged (outcomes.py).
+    the complete answers after that grace. `excess_s` says since when a shape has held more than it wants. `spent` is
+    what ended glideins have cost, by the day of their submission ("2026-11-22") and shape. `serial` is that of the last
+    record of an ended glidein that was judged (outcomes.py).
     """
 
     entries: dict[str, Entry] = field(default_factory=dict)

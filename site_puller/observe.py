@@ -97,8 +97,8 @@ def rebuilt(ledger: Ledger) -> Ledger:
     """Returns a ledger that was lost after a complete answer; as a whole one when there were enough for long enough."""
     if ledger.rebuilt_s is None:
         return ledger
-    answers = ledger.rebuilt_answers + 1
-    if answers >= MISSING_CYCLES and ledger.clock_s - ledger.rebuilt_s >= REPORT_GRACE_S:
+    answers = ledger.rebuilt_answers + (ledger.clock_s - ledger.rebuilt_s >= REPORT_GRACE_S)
+    if answers >= MISSING_CYCLES:
         return replace(ledger, rebuilt_s=None, rebuilt_answers=0)
     return replace(ledger, rebuilt_answers=answers)
 
@@ -154,8 +154,10 @@ def _looked_at(
     # A glidein that died before the batch system ever listed it.
     gone += [batch_id for batch_id in known if batch_id not in members]
     gone = [batch_id for batch_id in dict.fromkeys(gone) if batch_id not in members]
-    count, answers = max(entry.count, len(members) + len(gone)), entry.answers + 1
-    if answers >= MISSING_CYCLES and ledger.clock_s - entry.submitted_s > REPORT_GRACE_S:
+    # Until the grace is over an honest answer may lack what was submitted, so that it says nothing.
+    count, answers = max(entry.count, len(members) + len(gone)), entry.answers
+    answers += ledger.clock_s - entry.submitted_s >= REPORT_GRACE_S
+    if answers >= MISSING_CYCLES:
         count = len(members) + len(gone)
     return replace(entry, count=count, members=members, gone=tuple(gone), answers=answers), over
 

@@ -87,7 +87,7 @@ def test_what_is_accepted_and_not_yet_listed_is_not_submitted_again(run_cycle, p
 
 def test_what_was_never_listed_is_taken_for_gone_after_its_grace(run_cycle, publish, make_group, queue, now, web):
     queue.is_slow_to_list = True
-    for minutes, submitted in ((0, 4), (5, 0), (10, 0), (15, 4)):
+    for minutes, submitted in ((0, 4), (5, 0), (10, 0), (15, 0), (20, 4)):
         web.date = now + minutes * MINUTE
         publish(make_group(4), at=web.date)
         assert run_cycle(at=minutes * MINUTE).submitted == {"cpu": submitted}
@@ -151,7 +151,7 @@ def test_a_lost_answer_is_found_again_even_when_the_ledger_is_lost_too(
     done = run_cycle(at=MINUTE)
     assert (done.plans[0].reason, done.exit_code, done.submitted) == ("ledger-rebuilt", 1, {"cpu": 0})
     queue.show()
-    for minutes in (6, 11):
+    for minutes in (6, 11, 16, 21):
         web.date = now + minutes * MINUTE
         publish(make_group(5), at=web.date)
         done = run_cycle(at=minutes * MINUTE)
