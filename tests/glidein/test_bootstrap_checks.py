@@ -65,7 +65,7 @@ def test_a_bad_node_does_not_take_the_next_batch_job_at_once(node):
     process.send_signal(signal.SIGTERM)
     killed = time.monotonic()
     ended = node.end(process)
-    assert time.monotonic() - killed < 1.5
+    assert time.monotonic() - killed < 5
     assert (ended.code, ended.outcome) == (1, "check-failed:one")
     assert "holding the batch job for 300 s" in ended.output
     assert time.monotonic() - started < 20

@@ -303,10 +303,8 @@ def test_a_complete_prefix_is_left_as_it_is_without_cache_or_network(tmp_path: P
     prefix = tmp_path / "prefix"
     prefix.mkdir()
     (prefix / ".complete").touch()
-    start = time.monotonic()
     done = script(name, str(prefix), CACHE="/nonexistent")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert time.monotonic() - start < 0.2
 
 
 @pytest.mark.parametrize("name", ["get_condor.sh", "get_slurm.sh"])

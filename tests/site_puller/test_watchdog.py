@@ -28,7 +28,7 @@ def test_a_block_that_waits_is_ended(wait):
     began = time.monotonic()
     with pytest.raises(StoreError, match="late"), limit(0.1, LATE):
         wait()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
 
 
 def spin() -> None:
@@ -79,7 +79,7 @@ def test_an_inner_limit_leaves_the_outer_one_its_time():
 
     with pytest.raises(GlidepostError, match="outer"), limit(0.4, outer):
         run()
-    assert 0.3 < time.monotonic() - began < 1
+    assert 0.3 < time.monotonic() - began < 4
 
 
 def test_an_outer_limit_that_ends_first_ends_both():

@@ -235,8 +235,8 @@ def test_a_store_that_sends_a_byte_now_and_then_is_left_after_four_time_outs(imp
     began = time.monotonic()
     with pytest.raises(StoreError, match=r"v1/demand\.json: not done within 0\.8 s"):
         impatient.get(KEY, now=now)
-    assert 0.7 < time.monotonic() - began < 2
-    assert hung_up.wait(2), "the connection is still open"
+    assert 0.7 < time.monotonic() - began < 10
+    assert hung_up.wait(10), "the connection is still open"
     assert not (tmp_path / "documents").exists()
 
 
