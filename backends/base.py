@@ -64,7 +64,8 @@ class GlideinRequest:
     """What one submission asks for.
 
     `name` becomes the batch job's name: [a-z0-9-], at most 15 characters for old PBS, the same for all members.
-    `script` is POSIX sh and complete. `log_folder` exists, for what the glideins print, or is empty for none.
+    `script` is POSIX sh and complete. `log_folder` exists, for what the glideins print, or is empty for none. `files`
+    are on this host (the pool token): batch systems that copy files to the node take them along, others leave them.
     """
 
     name: str
@@ -72,6 +73,7 @@ class GlideinRequest:
     count: int
     script: str
     log_folder: str = ""
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,12 @@ class Refusal:
     """A submission that the batch system understood and does not want, in one line of its own words.
 
     `is_limit`: it will pass by itself, such as so many batch jobs of one user; else a person must change something.
+    `is_size`: it is about how many were asked for at once; fewer may be accepted.
     """
 
     text: str
     is_limit: bool
+    is_size: bool = False
 
 
 class Backend(ABC):
@@ -118,9 +122,15 @@ class Backend(ABC):
 
     @abstractmethod
     def removal(self, batch_ids: Sequence[str]) -> Command:
-        """Returns the command that removes these queued batch jobs, ids as `parse_query` gave them."""
+        """Returns the command that removes these queued batch jobs, ids as `parse_query` gave them.
 
-    def refusal(self, stderr: str) -> Optional[Refusal]:  # noqa: ARG002 - for those whose words are known
+        One that runs by now stays, where the batch system can be told so. Some may be gone: the others go all the same.
+
+        Raises:
+            ValueError: without ids (some commands would take all), or for one that is not this batch system's.
+        """
+
+    def refusal(self, exit_code: int, stderr: str) -> Optional[Refusal]:  # noqa: ARG002 - for those whose words are known
         """Returns why a submission was refused, None when that may be a failure of another kind."""
         return None
 
@@ -139,5 +149,8 @@ class Backend(ABC):
         raise ValueError(f"{self.name} tells no limits: {stdout[:200]!r}")
 
     def trial(self, request: GlideinRequest) -> Optional[Command]:  # noqa: ARG002 - for those that can
-        """Returns the command that fails where this submission would be refused, and submits nothing; None if none."""
+        """Returns the command that fails where this submission would be refused, and leaves nothing in the queue.
+
+        None where there is no such command.
+        """
         return None

@@ -6,7 +6,8 @@ Linux and setsid (util-linux). Tested under dash and bash.
 
 What a site should know:
 
-* Nothing waits: what is submitted runs at once. The shape's limits are the only bound on how much of the host is used.
+* Nothing waits: what is submitted runs at once, or is refused when the host's cores, memory or GPUs are taken by other
+  glideins of this folder. Each gets GPUs of its own (CUDA_VISIBLE_DEVICES), and none on which somebody else computes.
 * Nothing enforces the walltime or the memory. The glidein ends itself before its walltime.
 * The glideins outlive the puller. Where cron is a systemd user timer, its unit needs `KillMode=process`, else systemd
   ends them together with the puller.
@@ -18,11 +19,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Optional
 
 from glidepost.schema.puller_config import Option
+from glidepost.schema.units import parse_size
 
-from .base import Backend, BatchJob, Command, GlideinRequest, JobState
+from .base import Backend, BatchJob, Command, GlideinRequest, JobState, Refusal
+from .options import text
 
 _ID: Final = r"\d+-\d+"
 _LINE: Final = re.compile(rf"(?P<id>{_ID}\.\d+)\|(?P<state>\w+)\|(?P<name>.*)\|")
@@ -32,7 +35,9 @@ class LocalBackend(Backend):
     """Processes of this host.
 
     Args:
-        options: folder (text): where the entries are, an absolute path.
+        options: folder (text): where the entries are, an absolute path; cpus, memory ("64GiB") and gpus (a list, as in
+            CUDA_VISIBLE_DEVICES): what all glideins here may take together, by default what the host has; overcommit:
+            that is not looked at.
     """
 
     name: ClassVar[str] = "local"
@@ -43,13 +48,32 @@ class LocalBackend(Backend):
     }
 
     def __init__(self, options: Mapping[str, Option]) -> None:
+        self._options = options
         self._folder = str(options["folder"])
 
     def submission(self, request: GlideinRequest) -> Command:
         """Returns the command that starts the glideins; each sees its own id as GLIDEPOST_BATCH_JOB."""
         size_bytes = len(request.script.encode())
-        argv = self._argv("submit", request.name, str(request.count), str(size_bytes), request.log_folder)
+        asked = request.resources
+        size = f"{asked.cpus} {asked.memory_mib} {asked.gpus}"
+        argv = self._argv(
+            "submit", request.name, str(request.count), str(size_bytes), request.log_folder, size, self._host()
+        )
         return Command(argv, request.script)
+
+    def _host(self) -> str:
+        """Returns what there is for all glideins together, as local.sh reads it."""
+        if self._options.get("overcommit"):
+            return ""
+        memory = text(self._options, "memory")
+        gpus = self._options.get("gpus", "auto")
+        return " ".join(
+            [
+                text(self._options, "cpus", "auto"),
+                str(parse_size(memory, where="options.memory")) if memory else "auto",
+                " ".join(gpus) if isinstance(gpus, tuple) else "auto",
+            ]
+        )
 
     def parse_submission(self, stdout: str) -> str:
         """Returns the id; the members are id.0, id.1 and so on.
@@ -86,6 +110,14 @@ class LocalBackend(Backend):
         if not batch_ids or not all(re.fullmatch(rf"{_ID}\.\d+", batch_id) for batch_id in batch_ids):
             raise ValueError(f"not ids of local.sh: {list(batch_ids)!r}")
         return Command(self._argv("remove", *batch_ids))
+
+    def refusal(self, exit_code: int, stderr: str) -> Optional[Refusal]:  # noqa: ARG002 - its words say more
+        """Returns why local.sh started nothing: a glidein larger than the host, or more than it has room for."""
+        match = re.search(r"^glidepost-local: (?P<kind>refused|full): (?P<text>.+)$", stderr, re.MULTILINE)
+        if match is None:
+            return None
+        is_full = match["kind"] == "full"
+        return Refusal(match["text"], is_limit=is_full, is_size=is_full)
 
     def _argv(self, verb: str, *rest: str) -> tuple[str, ...]:
         return ("sh", "-c", _program(), "glidepost-local", verb, self._folder, *rest)

@@ -1,8 +1,11 @@
 # shellcheck shell=sh
 # Glideins as processes of this host: what the `local` backend runs, as `sh -c TEXT glidepost-local VERB FOLDER ...`.
 #
-#   submit FOLDER NAME COUNT BYTES LOGS   starts COUNT glideins; the script, BYTES long, comes on standard input; LOGS is a
+#   submit FOLDER NAME COUNT BYTES LOGS SIZE HOST
+#                                         starts COUNT glideins; the script, BYTES long, comes on standard input; LOGS is a
 #                                         folder or empty; prints an id, and the glideins are ID.0, ID.1, ...
+#                                         SIZE is "CPUS MIB GPUS" of each; HOST is "CPUS MIB GPU..." for all of them
+#                                         together, "auto" where the host is looked at, empty for no bound
 #   query FOLDER                          prints a line "ID.INDEX|running|NAME|" for each glidein
 #   remove FOLDER ID.INDEX...             ends these: TERM for those that run
 #
@@ -10,6 +13,7 @@
 #   name      of the batch job
 #   since     epoch seconds of the submission
 #   script    what it runs
+#   size      "CPUS MIB GPU...": what it takes, with the names of its GPUs
 #   process   "PID START BOOT": with its start in clock ticks since the boot, so that another process that got the same
 #             PID later is never mistaken for it
 #   output    what it prints, unless LOGS is given
@@ -134,7 +138,79 @@ remove() {
 # Makes the entry $1 as a whole. While it is being made it has a name that is not listed.
 record() {
   mkdir ".new-$1" || return
-  cp ".script-$$" ".new-$1/script" && echo "${name}" >".new-$1/name" && date +%s >".new-$1/since" && mv ".new-$1" "$1"
+  cp ".script-$$" ".new-$1/script" && echo "${name}" >".new-$1/name" && echo "${size}" >".new-$1/size" &&
+    date +%s >".new-$1/since" && mv ".new-$1" "$1"
+}
+
+# Prints the names of the host's GPUs, those left out on which somebody computes: with nvidia-smi, that have a tenth of
+# their memory in use.
+look_for_gpus() {
+  if command -v nvidia-smi >/dev/null; then
+    timeout 20 nvidia-smi --query-gpu=index,memory.used,memory.total --format=csv,noheader,nounits |
+      awk -F ', *' '$2 * 10 < $3 { printf "%s ", $1 }'
+    return
+  fi
+  for device in /dev/nvidia[0-9]*; do
+    [ ! -c "${device}" ] || printf '%s ' "${device#/dev/nvidia}"
+  done
+}
+
+# fits WHAT TAKEN EACH HOST: COUNT glideins of that size are within what the host has.
+fits() {
+  [ "$3" -le "$4" ] || die "refused: $3 $1 each, $4 here"
+  [ "$(($2 + $3 * count))" -le "$4" ] || die "full: that would be $(($2 + $3 * count)) of $4 $1"
+}
+
+# Sets `gpus` to the names of those that no glidein has. Ends us where the host has no room for COUNT glideins of SIZE.
+find_room() {
+  # shellcheck disable=SC2086  # to be split
+  set -- ${host}
+  host_cpus=$1 host_mib=$2
+  shift 2
+  [ "${host_cpus}" != 'auto' ] || host_cpus=$(nproc)
+  [ "${host_mib}" != 'auto' ] || host_mib=$(awk '$1 == "MemTotal:" { print int($2 / 1024) }' /proc/meminfo)
+  gpus=" $* " cpus=0 mib=0
+  for entry in *.*; do
+    [ -d "${entry}" ] || continue
+    examine "${entry}"
+    first_line "${entry}/size"
+    [ "${state}" != over ] || continue
+    # shellcheck disable=SC2086  # to be split
+    set -- ${line:-1 0}
+    cpus=$((cpus + $1)) mib=$((mib + $2))
+    shift 2
+    taken="${taken-} $*"
+  done
+  # (a GPU that one of ours computes on is not idle: it is missing here, and taken there)
+  [ "${gpus}" != ' auto ' ] || gpus=" $(look_for_gpus) "
+  all=$(printf %s "${gpus} ${taken-}" | tr ' ' '\n' | sort -u | grep -c .)
+  for gpu in ${taken-}; do
+    case ${gpus} in *" ${gpu} "*) gpus="${gpus%%" ${gpu} "*} ${gpus#*" ${gpu} "}" ;; *) ;; esac
+  done
+  # shellcheck disable=SC2086  # to be split
+  set -- ${gpus}
+  free=$#
+  # shellcheck disable=SC2086  # to be split
+  set -- ${ask}
+  fits cpus "${cpus}" "$1" "${host_cpus}"
+  fits 'MiB of memory' "${mib}" "$2" "${host_mib}"
+  # shellcheck disable=SC2086  # to be split
+  [ "$3" -le "${all}" ] || die "refused: $3 GPUs each, ${all} here"
+  [ "$(($3 * count))" -le "${free}" ] || die "full: $(($3 * count)) GPUs asked for, ${free} free"
+}
+
+# Sets `size` to what the next glidein takes, and takes its GPUs from those that are free.
+take() {
+  # shellcheck disable=SC2086  # to be split
+  set -- ${ask}
+  size="$1 $2" wanted=$3
+  while [ "${wanted}" -gt 0 ]; do
+    # shellcheck disable=SC2086  # to be split
+    set -- ${gpus}
+    size="${size} ${1-}" wanted=$((wanted - 1))
+    [ $# -eq 0 ] || shift
+    gpus="$*"
+  done
 }
 
 # What a glidein does first, in its own session. Its PID and start stay the same when it becomes the script.
@@ -148,7 +224,13 @@ launch() {
   glidein=${id}.$1
   output=${glidein}/output
   [ -z "${logs}" ] || output=${logs}/${name}-${glidein}.out
+  first_line "${glidein}/size"
+  # shellcheck disable=SC2086  # to be split
+  set -- ${line}
+  shift 2
+  devices=$*
   set -- GLIDEPOST_BATCH_JOB="${glidein}" GLIDEPOST_BOOT="${boot}"
+  [ -z "${devices}" ] || set -- "$@" CUDA_VISIBLE_DEVICES="$(echo "${devices}" | tr ' ' ,)"
   for variable in ${KEPT}; do
     eval "value=\${${variable}-}"
     [ -z "${value}" ] || set -- "$@" "${variable}=${value}"
@@ -157,7 +239,7 @@ launch() {
 }
 
 submit() {
-  name=$1 count=$2 bytes=$3 logs=$4 id=${now}-$$
+  name=$1 count=$2 bytes=$3 logs=$4 ask=$5 host=$6 id=${now}-$$
   command -v setsid >/dev/null || die 'no setsid on the PATH: it is part of util-linux'
   [ -z "${logs}" ] || [ -w "${logs}" ] || die "cannot write to ${logs}"
   mask=$(umask)
@@ -167,8 +249,11 @@ submit() {
   # A puller that ends while it writes must not leave half a script running.
   read_bytes=$(wc -c <".script-$$")
   [ "${read_bytes}" -eq "${bytes}" ] || die "read ${read_bytes} bytes of script instead of ${bytes}: nothing was started"
+  gpus=''
+  [ -z "${host}" ] || find_room
   index=0
   while [ "${index}" -lt "${count}" ]; do
+    take
     record "${id}.${index}" || die "cannot write to ${folder}: nothing was started"
     index=$((index + 1))
   done

@@ -11,8 +11,8 @@ What a site should know:
 * The walltime is rounded up to minutes, Slurm's resolution.
 * No `--signal`: it comes up to a minute earlier than it says, which would cut into the end that the glidein plans by
   itself. At the limit Slurm sends TERM to the batch shell too, and KILL after KillWait (30 s by default).
-* No `--tmp`: it does not set disk aside, it only excludes nodes, and with TmpDisk unset (the default) all of them. A
-  site where it means something writes `extra = ["--tmp=20G"]`.
+* No `--tmp` unless `disk = true`: it does not set disk aside, it only excludes nodes, and with TmpDisk unset (the
+  default) all of them.
 * `--export=NONE`: nothing of the puller's environment reaches the node; it builds a login environment instead. SLURM_*
   variables go through all the same.
 * An array has at most MaxArraySize members (1001 by default); `max_per_cycle` of the shape bounds them.
@@ -27,9 +27,11 @@ from typing import ClassVar, Final, Optional
 
 from glidepost.schema.errors import ConfigError
 from glidepost.schema.puller_config import Option
+from glidepost.schema.resources import Resources
 
 from . import slurm_refusals
 from .base import Backend, BatchJob, Command, GlideinRequest, JobState, QueueLimits, Refusal
+from .options import filled, text, up
 
 _PLACES: Final = ("partition", "account", "qos", "constraint", "reservation")
 
@@ -61,8 +63,10 @@ class SlurmBackend(Backend):
 
     Args:
         options: `shapes.NAME.options` of puller.toml: partition, account, qos, constraint, reservation (text); gres
-            (text in which {gpus} is replaced, default "gpu:{gpus}" when the shape has any); exclusive (whole nodes;
-            the memory stays what the shape says); extra (sbatch options, one string each, which win over ours).
+            (text in which {gpus} is replaced, default "gpu:{gpus}" when the shape has any, empty for none) or
+            gpus_per_node; memory_per (node, cpu, none); disk (asks with --tmp); requeue; exclusive (whole nodes; the
+            memory stays what the shape says); extra (sbatch options, one string each, which win over ours) and
+            extra_before (ours win).
 
     Raises:
         ConfigError: for something in `extra` that sbatch would not take as one option.
@@ -101,25 +105,25 @@ class SlurmBackend(Backend):
 
     def __init__(self, options: Mapping[str, Option]) -> None:
         self._options = options
-        self._extra = _checked(options.get("extra", ()))
+        self._extra = _checked("extra", options.get("extra", ()))
+        self._before = _checked("extra_before", options.get("extra_before", ()))
 
     def submission(self, request: GlideinRequest) -> Command:
         """Returns one sbatch for all glideins: an array when there are several."""
         resources = request.resources
         argv = [
             "sbatch",
+            *self._before,
             "--nodes=1",
             "--ntasks=1",
             f"--cpus-per-task={resources.cpus}",
-            f"--mem={resources.memory_mib}M",
-            f"--time={max(1, -(-resources.walltime_s // 60))}",  # 0 would be no limit
-            "--no-requeue",  # a second run would have the first one's name, and nobody counts on it
+            *self._sizes(resources),
+            f"--time={max(1, up(resources.walltime_s, 60))}",  # 0 would be no limit
+            # A second run has the first one's name: the ledger knows it, but it uses up a budget that nobody counted.
+            "--requeue" if self._options.get("requeue") else "--no-requeue",
             "--export=NONE",
             "--chdir=/",  # on every node, unlike the folder that we are called from
         ]
-        gres = self._options.get("gres", "gpu:{gpus}" if resources.gpus else "")
-        if gres:
-            argv.append(f"--gres={gres}".replace("{gpus}", str(resources.gpus)))
         argv += [f"--{key}={self._options[key]}" for key in _PLACES if self._options.get(key)]
         if self._options.get("exclusive"):
             argv.append("--exclusive")
@@ -130,6 +134,22 @@ class SlurmBackend(Backend):
         if request.count > 1:
             argv.append(f"--array=0-{request.count - 1}")
         return Command(tuple(argv), request.script)
+
+    def _sizes(self, resources: Resources) -> Iterator[str]:
+        """Yields the options for memory, disk and GPUs."""
+        memory_per = text(self._options, "memory_per", "node")
+        if memory_per == "node":
+            yield f"--mem={resources.memory_mib}M"
+        elif memory_per == "cpu":
+            yield f"--mem-per-cpu={up(resources.memory_mib, resources.cpus)}M"
+        if self._options.get("disk"):
+            yield f"--tmp={resources.disk_mib}M"
+        by_node = text(self._options, "gpus_per_node")
+        if by_node:
+            yield f"--gpus-per-node={filled(by_node, resources)}"
+        gres = text(self._options, "gres", "gpu:{gpus}" if resources.gpus and not by_node else "")
+        if gres:
+            yield f"--gres={filled(gres, resources)}"
 
     def parse_submission(self, stdout: str) -> str:
         """Returns the number that sbatch --parsable printed, of "12" or "12;cluster"; a site's banner is skipped.
@@ -179,7 +199,7 @@ class SlurmBackend(Backend):
             raise ValueError(f"not ids of Slurm: {list(batch_ids)!r}")
         return Command(("sh", "-s", *batch_ids), _REMOVAL)
 
-    def refusal(self, stderr: str) -> Optional[Refusal]:
+    def refusal(self, exit_code: int, stderr: str) -> Optional[Refusal]:  # noqa: ARG002 - its words say more
         """Returns why sbatch refused, None when its words are no refusal that we know."""
         return slurm_refusals.refusal(stderr)
 
@@ -250,15 +270,16 @@ def _output(request: GlideinRequest) -> str:
     return f"{request.log_folder.replace('%', '%%')}/%x-{number}.out"
 
 
-def _checked(extra: Option) -> tuple[str, ...]:
+def _checked(key: str, extra: Option) -> tuple[str, ...]:
+    """Returns sbatch's own long options, each one word: a blank belongs to the value."""
     if not isinstance(extra, tuple):
-        raise ConfigError(f"extra = {extra!r}: not a list", hint='write extra = ["--nice=100"]')
+        raise ConfigError(f"{key} = {extra!r}: not a list", hint=f'write {key} = ["--nice=100"]')
     for option in extra:
         if not option.startswith("-") or option in {"-", "--"}:
-            hint = 'write an option and its value as one string: extra = ["--nice=100"]'
-            raise ConfigError(f"extra: {option!r} is not an option of sbatch", hint=hint)
+            hint = f'write an option and its value as one string: {key} = ["--nice=100"]'
+            raise ConfigError(f"{key}: {option!r} is not an option of sbatch", hint=hint)
         word = option.split("=")[0]  # sbatch takes abbreviations: --arr is --array
         if option[:2] in _NOT_EXTRA_SHORT or any(name.startswith(word) for name in _NOT_EXTRA):
             hint = "Glidepost writes the array and the script itself; for another cluster use command_prefix"
-            raise ConfigError(f"extra: {option!r} cannot be given", hint=hint)
+            raise ConfigError(f"{key}: {option!r} cannot be given", hint=hint)
     return extra

@@ -44,6 +44,7 @@ _PERMANENT: Final = (
     "Time limit specification required, but not provided",
     "User's group not permitted to use this partition",
 )
+_TOO_LONG_ARRAY: Final = "Invalid job array specification"
 # What sbatch itself does not understand (exit 255): an option in `extra`, or a value.
 _NOT_UNDERSTOOD: Final = re.compile(
     r"unrecognized option|invalid option --|option .* (requires an argument|is ambiguous|doesn't allow an argument)"
@@ -69,9 +70,10 @@ def refusal(stderr: str) -> Optional[Refusal]:
     text = "; ".join(said[-2:])
     if _POLICY in text:
         reasons = [reason for line in said for reason in _POLICY_REASON.findall(line)]
-        return Refusal(text, is_limit=not reasons or any("Submit" in reason for reason in reasons))
+        is_limit = not reasons or any("Submit" in reason for reason in reasons)
+        return Refusal(text, is_limit, is_size=is_limit)
     if any(words in text for words in _PASSING):
         return Refusal(text, is_limit=True)
     if any(words in text for words in _PERMANENT) or _NOT_UNDERSTOOD.search(text):
-        return Refusal(text, is_limit=False)
+        return Refusal(text, is_limit=False, is_size=_TOO_LONG_ARRAY in text)
     return None

@@ -74,12 +74,13 @@ class Refused(CommandFailed):
     """A submission that the batch system understood and does not want.
 
     `is_limit` tells a limit that passes by itself (so many batch jobs of one user) from what a person must change: an
-    account, a queue, a size.
+    account, a queue, a size. `is_size` tells that it is about how many were asked for at once: fewer may be accepted.
     """
 
-    def __init__(self, what: str, *, hint: str, is_limit: bool) -> None:
+    def __init__(self, what: str, *, hint: str, is_limit: bool, is_size: bool = False) -> None:
         super().__init__(what, hint=hint)
         self.is_limit = is_limit
+        self.is_size = is_size
 
 
 class UnreadableOutput(BatchError):  # noqa: N818 - as documented above

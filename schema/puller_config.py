@@ -15,7 +15,7 @@ from .heartbeat import Limits
 from .keys import PublicKey
 from .resources import Bounds, Resources
 
-Option = Union[str, bool, tuple[str, ...]]
+Option = Union[str, int, tuple[str, ...]]  # (a bool is an int)
 
 # The last seconds of the walltime are for leaving: HTCondor is told to end so long before the batch system kills it.
 # glidein/bootstrap (plan_end) counts the same way.

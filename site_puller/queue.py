@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final, Optional
@@ -34,6 +36,7 @@ _TO_CHANGE: Final = (
 _SSH_FAILED: Final = 255  # ssh(1): "or with 255 if an error occurred"
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+_Refusal = Callable[[int, str], Optional[Refusal]]
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,12 @@ class Queue:
     """One batch system as one user sees it. `prefix` is put before every command, such as ("ssh", "login01")."""
 
     def __init__(
-        self, backend: Backend, prefix: Sequence[str] = (), *, timeout_s: int = TIMEOUT_S, run: Run = subprocess.run
+        self, backend: Backend, prefix: Sequence[str] = (), *, timeout_s: int = TIMEOUT_S, run: Optional[Run] = None
     ) -> None:
         self.backend = backend
         self._prefix = tuple(prefix)
         self._timeout_s = timeout_s
-        self._run = run
+        self._run = run or run_apart
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -131,18 +134,14 @@ class Queue:
         for start in range(0, len(batch_ids), _REMOVED_AT_ONCE):
             self._execute(self.backend.removal(batch_ids[start : start + _REMOVED_AT_ONCE]))
 
-    def _execute(self, command: Command, refusal: Callable[[str], Optional[Refusal]] = lambda _: None) -> str:
+    def _execute(self, command: Command, refusal: _Refusal = lambda _code, _text: None) -> str:
         shown = self._shown(command)
         try:
             done = self._run(
                 self._argv(command),
-                input=command.stdin,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
+                stdin=command.stdin,
                 env=clean_environment(os.environ),
-                timeout=self._timeout_s,
-                check=False,
+                timeout_s=self._timeout_s,
             )
         except subprocess.TimeoutExpired as error:
             raise _Interrupted(
@@ -154,11 +153,12 @@ class Queue:
                 f"{shown}: {error.strerror}", hint="is the batch system's client installed here, and in cron's PATH?"
             ) from error
         if done.returncode:
-            refused = None if done.returncode < 0 or _UNCERTAIN.search(done.stderr) else refusal(done.stderr)
+            was_lost = done.returncode < 0 or _UNCERTAIN.search(done.stderr)
+            refused = None if was_lost else refusal(done.returncode, done.stderr)
             if refused:
                 hint = "it is tried again by itself" if refused.is_limit else _TO_CHANGE
                 what = f"{shown}: {refused.text} (exit {done.returncode})"
-                raise Refused(what, hint=hint, is_limit=refused.is_limit)
+                raise Refused(what, hint=hint, is_limit=refused.is_limit, is_size=refused.is_size)
             kind = _Interrupted if self._is_uncertain(done) else CommandFailed
             raise kind(f"{shown}: {_last_line(done.stderr)} (exit {done.returncode})", hint="run it by hand")
         return done.stdout
@@ -181,6 +181,36 @@ class Queue:
         """Returns the command as one can paste it, long scripts left out."""
         words = (word if len(word) < 200 else "..." for word in self._argv(command))
         return " ".join(shlex.quote(word) for word in words)
+
+
+def run_apart(
+    argv: Sequence[str], *, stdin: str, env: Mapping[str, str], timeout_s: float
+) -> subprocess.CompletedProcess[str]:
+    """Returns what a command said, run in a process group of its own.
+
+    All of the group ends with the time-out: the clients of LSF try for ever, and each cycle would leave some behind.
+
+    Raises:
+        subprocess.TimeoutExpired: when it has not ended by then.
+        OSError: when it cannot be started.
+    """
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        env=env,
+        start_new_session=True,
+    ) as process:
+        try:
+            stdout, stderr = process.communicate(stdin, timeout=timeout_s)
+        except BaseException:  # the time-out, and whatever ends the puller meanwhile
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Optional
+from typing import Final, Optional
 
 from glidepost.backends.base import GlideinRequest
 from glidepost.schema.demand import Demand
@@ -24,6 +24,9 @@ from .queue import LostAnswer, Queue
 from .script import render
 
 LOG = logging.getLogger(__name__)
+
+# So many submissions of one size in a cycle at most, where the batch system wants fewer at once.
+_COMMANDS: Final = 20
 
 
 @dataclass
@@ -74,16 +77,38 @@ class Submitter:
         if demand is None:
             return Outcome(line)
         done: list[tuple[Resources, int]] = []
+        split = ""
         for resources, count in line.sizes:
             try:
-                error = self._submit(of_size(shape, resources), count, demand)
+                accepted, error = self._submit_all(of_size(shape, resources), count, demand)
             except ConfigError as wrong:  # in what the script is made of: the batch system was not asked
                 failed = replace(line, sizes=tuple(done), reason="submit-failed", detail=wrong.what[:MAX_DETAIL])
                 return Outcome(failed, wrong)
-            if error:
+            done += [(resources, accepted)] if accepted else []
+            if error and accepted < count:
                 return self._failed(shape, replace(line, sizes=tuple(done)), error)
-            done.append((resources, count))
-        return Outcome(line)
+            split = f"; in parts: {error.what}" if error else split
+        return Outcome(replace(line, detail=f"{line.detail}{split}"[:MAX_DETAIL]))
+
+    def _submit_all(self, shape: Shape, count: int, demand: Demand) -> tuple[int, Optional[BatchError]]:
+        """Returns how many were accepted, and what the batch system last had against them.
+
+        Most refuse as a whole what is above one of their limits: then half as many are tried, and so on.
+        """
+        accepted, at_once, said = 0, count, None
+        for _ in range(_COMMANDS):
+            part = min(at_once, count - accepted)
+            error = self._submit(shape, part, demand)
+            if error is None:
+                accepted += part
+                if accepted == count:
+                    break
+            else:
+                said = error
+                if not (isinstance(error, Refused) and error.is_size) or part == 1:
+                    break
+                at_once = part // 2
+        return accepted, said
 
     def _submit(self, shape: Shape, count: int, demand: Demand) -> Optional[BatchError]:
         """Returns why a submission failed, None when it did not.
@@ -98,6 +123,7 @@ class Submitter:
             count=count,
             script=render(config, shape, demand, name=name),
             log_folder=str(config.log_folder),
+            files=(str(config.token_file),),
         )
         make_folder(config.outcomes_folder)
         make_folder(config.log_folder)

@@ -1,16 +1,28 @@
-"""What all tests share: a fixed time, keys, and documents that are small and right."""
+"""What all tests share: a fixed time, keys, documents that are small and right; and the table of the contract suite."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from coverage_table import Coverage
 
 from glidepost.schema.demand import Demand, GlideinRelease, Group, ScheddView, Tarball
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.resources import Request
 
+COVERAGE = Coverage()
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=timezone.utc)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Notes what a case of the contract suite found."""
+    COVERAGE.note(report)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints batch system x case."""
+    terminalreporter.write(COVERAGE.table())
 
 
 @pytest.fixture

@@ -109,6 +109,8 @@ def puller_toml(site: Site, store: Store, public_key: str, account: Account, slu
         names = ("PATH", "SLURM_CONF", "MUNGE_SOCKET")
         prefix += ["env", *(f"{name}={slurm.env()[name]}" for name in names)]
     shape = _SMALL if site.name == "north" else _BIG
+    # This host is whatever it is: its cores may be fewer than those of one glidein.
+    options = "options = {overcommit = true}\n" if site.backend == "local" else ""
     return f"""\
 # The puller of the demo's site {site.name}. At a site cron would run it every few minutes.
 
@@ -124,7 +126,7 @@ public_key = {_toml(public_key)}
 {shape}backend = {_toml(site.backend)}
 command_prefix = {json.dumps(prefix)}
 scratch = {_toml(site.folder / "scratch")}
-
+{options}
 [glidein]
 idle_shutdown = "{IDLE_SHUTDOWN}"
 update_interval = "{UPDATE_INTERVAL}"

@@ -178,7 +178,7 @@ def test_a_removal_of_nothing_or_of_what_is_no_id_is_refused(backend, batch_ids)
 def test_rounding_never_loses_anything(case, backend, make_request, asked):
     if case.granted is None:
         return  # it asks nobody
-    granted = case.granted(backend.submission(make_request(**asked)).argv)
+    granted = case.granted(backend.submission(make_request(**asked)))
     assert (granted.cpus, granted.gpus) == (asked["cpus"], asked["gpus"])
     assert asked["memory_mib"] <= granted.memory_mib < asked["memory_mib"] + 1024
     assert asked["walltime_s"] <= granted.walltime_s < asked["walltime_s"] + 60
@@ -186,4 +186,4 @@ def test_rounding_never_loses_anything(case, backend, make_request, asked):
 
 @pytest.mark.parametrize("text", [*GARBAGE, ""])
 def test_garbage_is_no_refusal(backend, text):
-    assert backend.refusal(text) is None
+    assert backend.refusal(1, text) is None

@@ -10,39 +10,14 @@ import os
 from pathlib import Path
 
 import pytest
+from all_cases import all_golden
 
 from glidepost.backends.registry import create
 
 GOLDEN = Path(__file__).parent / "golden"
 SCRIPT = "#!/bin/sh\nexec sleep 60\n"
-LOCAL = {"folder": "/var/lib/glidepost/local"}
 
-# Name of the file: backend, options, and what differs from one glidein of 2 cores, 4 GiB, 24 h.
-CASES = {
-    "slurm-one": ("slurm", {}, {}),
-    "slurm-array": ("slurm", {}, {"count": 25, "log_folder": "/srv/glidepost/logs"}),
-    "slurm-one-with-log": ("slurm", {}, {"log_folder": "/srv/100%/logs"}),
-    "slurm-odd-sizes": ("slurm", {}, {"memory_mib": 1537, "walltime_s": 61}),
-    "slurm-gpu": ("slurm", {"partition": "gpu"}, {"gpus": 2}),
-    "slurm-gpu-by-type": ("slurm", {"gres": "gpu:a100:{gpus},lscratch:100"}, {"gpus": 4}),
-    "slurm-whole-node": ("slurm", {"exclusive": True, "extra": ("--mem=0",)}, {"cpus": 64}),
-    "slurm-every-option": (
-        "slurm",
-        {
-            "partition": "main,long",
-            "account": "physics",
-            "qos": "opportunistic",
-            "constraint": "avx2&ib",
-            "reservation": "glidein",
-            "gres": "gpu:1",
-            "exclusive": False,
-            "extra": ("--nice=100", "--comment=from the pool"),
-        },
-        {"gpus": 1},
-    ),
-    "local-one": ("local", LOCAL, {}),
-    "local-three-with-logs": ("local", LOCAL, {"count": 3, "log_folder": "/srv/glidepost/logs"}),
-}
+CASES = all_golden()
 
 
 def rendered(command) -> str:

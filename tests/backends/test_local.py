@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from glidepost.backends.base import Command, JobState
+from glidepost.backends.base import Command, JobState, Refusal
 from glidepost.backends.registry import create
+from glidepost.schema.errors import ConfigError
 
 SLEEP = "#!/bin/sh\nexec sleep 60\n"
 REPORT = "#!/bin/sh\nenv\npwd\nreadlink /proc/self/fd/0\nexec sleep 60\n"
@@ -225,7 +227,7 @@ def test_a_command_prefix_decides_whose_processes_they_are(make_request):
     # pytest's own folders are closed to other accounts, so this needs one in /tmp.
     folder = Path(f"/tmp/glidepost-test-{os.getpid()}-{time.time_ns()}")
     prefix = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"] if ROOT else ["env"]
-    backend = create("local", {"folder": str(folder)})
+    backend = create("local", {"folder": str(folder), "overcommit": True})
 
     def ask(command):
         return subprocess.run(
@@ -252,3 +254,76 @@ def slow_down(tmp_path, first):
     wrapper = tmp_path / "bin/setsid"
     wrapper.write_text(f'#!/bin/sh\n{first}\nexec {shutil.which("setsid")} "$@"\n')
     wrapper.chmod(0o755)
+
+
+def bounded(local, tmp_path, **options):
+    """Returns the same site, with bounds."""
+    return replace(local, backend=create("local", {"folder": str(tmp_path / "local"), **options}))
+
+
+def devices(tmp_path, batch_id: str, index: int) -> str:
+    return when(tmp_path / "local" / f"{batch_id}.{index}" / "output", "\n").strip()
+
+
+SAY_GPUS = "#!/bin/sh\necho ${CUDA_VISIBLE_DEVICES-none}\nexec sleep 60\n"
+
+
+def test_a_host_that_is_full_takes_no_more_until_one_has_ended(local, make_request, tmp_path):
+    local = bounded(local, tmp_path, cpus=4, memory="4GiB")
+    request = make_request(script=SLEEP, cpus=2, memory_mib=1000)
+    local.submit(request)
+    local.submit(request)
+    refused = local.run(local.backend.submission(request))
+    assert refused.returncode == 1
+    text = "that would be 6 of 4 cpus"
+    assert local.backend.refusal(1, refused.stderr) == Refusal(text, is_limit=True, is_size=True)
+    (first, _) = local.jobs_when(lambda jobs: {job.state for job in jobs} == {JobState.RUNNING})
+    local.run(local.backend.removal([first.batch_id]))
+    local.jobs_when(lambda jobs: len(jobs) == 1)
+    local.submit(request)
+    assert len(local.jobs()) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "text"),
+    [
+        ({"cpus": 1}, {}, "2 cpus each, 1 here"),
+        ({"cpus": 9, "memory": "2GiB"}, {}, "4096 MiB of memory each, 2048 here"),
+        ({"cpus": 9, "memory": "8GiB", "gpus": ("0",)}, {"gpus": 2}, "2 GPUs each, 1 here"),
+    ],
+)
+def test_a_glidein_that_larger_than_the_host_is_refused_for_good(local, make_request, tmp_path, options, asked, text):
+    local = bounded(local, tmp_path, **options)
+    backend = local.backend
+    done = local.run(backend.submission(make_request(**asked)))
+    assert backend.refusal(done.returncode, done.stderr) == Refusal(text, is_limit=False)
+    assert local.jobs() == []
+
+
+def test_each_glidein_gets_gpus_of_its_own(local, make_request, tmp_path):
+    local = bounded(local, tmp_path, cpus=99, memory="1TiB", gpus=("0", "3", "GPU-7f"))
+    first = local.submit(make_request(script=SAY_GPUS, count=2, gpus=1))
+    second = local.submit(make_request(script=SAY_GPUS, gpus=1))
+    found = [devices(tmp_path, first, 0), devices(tmp_path, first, 1), devices(tmp_path, second, 0)]
+    assert found == ["0", "3", "GPU-7f"]
+    full = local.run(local.backend.submission(make_request(gpus=1)))
+    assert local.backend.refusal(1, full.stderr) == Refusal("1 GPUs asked for, 0 free", is_limit=True, is_size=True)
+    local.run(local.backend.removal([f"{first}.1"]))
+    local.jobs_when(lambda jobs: len(jobs) == 2)
+    assert devices(tmp_path, local.submit(make_request(script=SAY_GPUS, gpus=1)), 0) == "3"
+    assert devices(tmp_path, local.submit(make_request(script=SAY_GPUS)), 0) == "none"
+
+
+def test_a_gpu_on_which_somebody_computes_is_left_alone(local, make_request, tmp_path):
+    smi = tmp_path / "bin" / "nvidia-smi"
+    smi.write_text("#!/bin/sh\nprintf '0, 20000, 24576\\n1, 4, 24576\\n2, 3000, 24576\\n'\n")
+    smi.chmod(0o755)
+    local = bounded(local, tmp_path, cpus=99, memory="1TiB")
+    assert devices(tmp_path, local.submit(make_request(script=SAY_GPUS, gpus=1)), 0) == "1"
+    assert local.run(local.backend.submission(make_request(gpus=1))).returncode == 1
+
+
+@pytest.mark.parametrize("options", [{"memory": "64G"}, {"memory": "lots"}])
+def test_memory_without_a_unit_of_ours_is_refused(local, make_request, tmp_path, options):
+    with pytest.raises(ConfigError, match="memory"):
+        bounded(local, tmp_path, **options).backend.submission(make_request())

@@ -120,3 +120,35 @@ def test_other_extra_options_go_through(word, make_request):
 def test_queries_and_removals_need_no_quotes_behind_ssh(slurm):
     for command in (slurm.query(), slurm.removal(["12_3", "14"])):
         assert not set("".join(command.argv)) & set(" |&;<>()$`\\\"'*?[]#~!{}")
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "words", "missing"),
+    [
+        ({}, {"gpus": 2}, ["--mem=4096M", "--gres=gpu:2", "--no-requeue"], ["--tmp", "--gpus-per-node"]),
+        ({"gpus_per_node": "a100:{gpus}"}, {"gpus": 4}, ["--gpus-per-node=a100:4"], ["--gres"]),
+        ({"gres": ""}, {"gpus": 4}, [], ["--gres", "--gpus"]),
+        (
+            {"gres": "gpu:h100_1g.10gb:{gpus},scratch:{disk_mib}M"},
+            {"gpus": 1, "disk_mib": 7},
+            ["--gres=gpu:h100_1g.10gb:1,scratch:7M"],
+            [],
+        ),
+        ({"memory_per": "cpu"}, {"cpus": 3, "memory_mib": 4000}, ["--mem-per-cpu=1334M"], ["--mem="]),
+        ({"memory_per": "none"}, {}, [], ["--mem"]),
+        ({"disk": True}, {"disk_mib": 12345}, ["--tmp=12345M"], []),
+        ({"requeue": True}, {}, ["--requeue"], ["--no-requeue"]),
+    ],
+)
+def test_what_a_site_may_want_to_be_asked_otherwise(make_request, options, asked, words, missing):
+    argv = SlurmBackend(options).submission(make_request(**asked)).argv
+    assert set(words) <= set(argv)
+    assert not [word for word in argv for part in missing if word.startswith(part)]
+
+
+def test_words_before_ours_lose_against_them_and_words_after_ours_win(make_request):
+    options = {"extra_before": ("--mem=1G", "--mail-type=FAIL"), "extra": ("--time=5",)}
+    argv = SlurmBackend(options).submission(make_request()).argv
+    assert argv[:3] == ("sbatch", "--mem=1G", "--mail-type=FAIL")
+    assert argv.index("--mem=1G") < argv.index("--mem=4096M")
+    assert argv.index("--time=5") > argv.index("--time=1440")

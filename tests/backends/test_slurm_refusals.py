@@ -38,11 +38,11 @@ def policy(*reasons: str) -> str:
 )
 def test_what_a_person_must_change_is_permanent_and_said_in_one_line(recorded, case, text):
     stderr = recorded(f"slurm-22.05.8-sbatch-{case}.stderr.txt")
-    assert SlurmBackend({}).refusal(stderr) == Refusal(text, is_limit=False)
+    assert SlurmBackend({}).refusal(1, stderr) == Refusal(text, is_limit=False, is_size=case == "array-too-big")
 
 
 def test_a_cluster_that_is_full_is_a_limit(recorded):
-    refused = SlurmBackend({}).refusal(recorded("slurm-22.05.8-sbatch-full.stderr.txt"))
+    refused = SlurmBackend({}).refusal(1, recorded("slurm-22.05.8-sbatch-full.stderr.txt"))
     assert refused is not None
     assert refused.is_limit
     assert refused.text.endswith("Resource temporarily unavailable")
@@ -61,11 +61,12 @@ def test_a_cluster_that_is_full_is_a_limit(recorded):
     ],
 )
 def test_a_limit_of_how_many_passes_and_one_of_how_large_does_not(reason, is_limit):
-    assert SlurmBackend({}).refusal(policy(reason)) == Refusal(f"{reason}; {FAILED}{POLICY}", is_limit=is_limit)
+    expected = Refusal(f"{reason}; {FAILED}{POLICY}", is_limit, is_size=is_limit)
+    assert SlurmBackend({}).refusal(1, policy(reason)) == expected
 
 
 def test_a_limit_without_its_name_is_one_of_how_many():
-    refused = SlurmBackend({}).refusal(policy())
+    refused = SlurmBackend({}).refusal(1, policy())
     assert refused is not None
     assert refused.is_limit
 
@@ -84,9 +85,10 @@ def test_a_limit_without_its_name_is_one_of_how_many():
     ],
 )
 def test_what_may_be_a_bad_moment_is_no_refusal(stderr):
-    assert SlurmBackend({}).refusal(stderr) is None
+    assert SlurmBackend({}).refusal(1, stderr) is None
 
 
 def test_a_banner_does_not_hide_the_reason_and_is_not_shown():
     stderr = f"** maintenance on Monday **\n{policy('AssocMaxSubmitJobLimit')}Connection to login01 closed.\n"
-    assert SlurmBackend({}).refusal(stderr) == Refusal(f"AssocMaxSubmitJobLimit; {FAILED}{POLICY}", is_limit=True)
+    expected = Refusal(f"AssocMaxSubmitJobLimit; {FAILED}{POLICY}", is_limit=True, is_size=True)
+    assert SlurmBackend({}).refusal(1, stderr) == expected

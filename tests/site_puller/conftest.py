@@ -19,6 +19,7 @@ import requests
 from glidepost.backends.base import BatchJob, GlideinRequest, JobState
 from glidepost.schema.demand import Demand
 from glidepost.schema.document import encode
+from glidepost.schema.errors import Refused
 from glidepost.schema.heartbeat import Heartbeat, Limits
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.mailbox import Form, Letter, Mailbox
@@ -193,6 +194,8 @@ class FakeQueue:
     requests: list[GlideinRequest] = field(default_factory=list)
     error: Optional[Exception] = None
     refusal: Optional[Exception] = None
+    most_at_once: int = 10**6
+    most_live: int = 10**6
     lost: Optional[Exception] = None
     is_slow_to_list: bool = False
     listed: Optional[int] = None
@@ -209,6 +212,8 @@ class FakeQueue:
         self.requests.append(request)
         if self.refusal:
             raise self.refusal
+        if request.count > self.most_at_once or request.count + len(self.jobs_) > self.most_live:
+            raise Refused("sbatch: too many (exit 1)", hint="x", is_limit=self.most_live < 10**6, is_size=True)
         number = str(len(self.requests))
         made = [BatchJob(f"{number}_{member}", request.name, JobState.IDLE) for member in range(request.count)]
         (self.hidden if self.is_slow_to_list else self.jobs_).extend(made)

@@ -103,6 +103,26 @@ def test_a_limit_of_the_batch_system_is_no_error(cycles, make_group, queue):
     assert cycles(1, make_group(4)).submitted == {"cpu": 4}
 
 
+def test_an_array_that_is_too_long_is_submitted_in_parts(cycles, make_group, make_config, make_shape, queue):
+    queue.most_at_once = 3
+    config = make_config(make_shape(max_total=20, max_queued=20, max_per_cycle=20))
+    done = cycles(0, make_group(7), config=config)
+    assert (done.exit_code, done.plans[0].reason, done.submitted) == (0, "satisfied", {"cpu": 7})
+    assert "in parts: sbatch: too many" in done.plans[0].detail
+    assert [item.count for item in queue.requests] == [7, 3, 3, 1]
+    assert len({item.name for item in queue.requests}) == 4
+    assert cycles(1, make_group(7), config=config).submitted == {"cpu": 0}
+
+
+def test_a_limit_that_leaves_room_for_some_is_filled(cycles, make_group, make_config, make_shape, queue):
+    queue.most_live = 5
+    config = make_config(make_shape(max_total=20, max_queued=20, max_per_cycle=20))
+    done = cycles(0, make_group(12), config=config)
+    assert (done.exit_code, done.plans[0].reason, done.submitted) == (0, "submit-limit", {"cpu": 5})
+    assert len(queue.jobs_) == 5
+    assert cycles(1, make_group(12), config=config).submitted == {"cpu": 0}
+
+
 def test_an_account_that_is_refused_pauses_its_shape(cycles, make_group, queue, web):
     queue.refusal = Refused("sbatch: Invalid account (exit 1)", hint="ask", is_limit=False)
     done = cycles(0, make_group(4))

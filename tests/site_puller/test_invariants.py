@@ -145,6 +145,8 @@ class Scheduler:
                 "is down": CommandFailed("sbatch: cannot contact the controller", hint="wait"),
                 "times out without it": LostAnswer("sbatch: timed out", hint="wait"),
             }[self.submit_mood]
+        if self.submit_mood == "takes few" and (request.count > 2 or len(self.live) >= 6):
+            raise Refused("sbatch: AssocMaxSubmitJobLimit", hint="wait", is_limit=True, is_size=True)
         self.submissions += 1
         for member in range(request.count):
             key = f"{self.submissions}_{member}"
@@ -226,7 +228,8 @@ def demand_of(now: datetime, sequence: int, parts: tuple[tuple[int, Request], ..
 REQUESTS = (Request(1, 1000, 100), Request(3, 3000, 100), Request(8, 8000, 100))
 COUNT_MOODS = ("well",) * 6 + ("hangs", "breaks off", "says nothing", "says half", "says the old")
 SUBMIT_MOODS = (
-    *("well",) * 5,
+    "is full",
+    "takes few",
     "refuses",
     "is full",
     "is down",

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -231,7 +232,17 @@ def test_the_command_is_run_with_a_time_out_and_without_a_shell():
 
     assert Queue(Shell("x y"), ["sudo", "-u", "glide"], timeout_s=9, run=run).submit(REQUEST) == "17"
     assert seen["argv"] == ["sudo", "-u", "glide", "sh", "-c", "x y"]
-    assert (seen["timeout"], seen["input"], seen.get("shell", False)) == (9, REQUEST.script, False)
+    assert (seen["timeout_s"], seen["stdin"]) == (9, REQUEST.script)
+
+
+def test_what_a_command_has_started_ends_with_it_when_it_takes_too_long(tmp_path):
+    answer = queue(f"sleep 97 & echo $! >{tmp_path}/pid; wait", timeout_s=1).count()
+    assert isinstance(answer.error, CommandFailed)
+    pid = (tmp_path / "pid").read_text().strip()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():  # (a zombie has none)
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_queues_that_give_the_same_answer_are_equal():

@@ -1,4 +1,4 @@
-"""The Slurm backend against a real Slurm: what it says must mean there what we think it means."""
+"""What only Slurm has, against a real one: the rest is in test_contract_slurm.py."""
 
 from __future__ import annotations
 
@@ -56,30 +56,6 @@ def site(slurm: Slurm) -> Iterator[Site]:
     assert wait_until(lambda: site.jobs() == [], 30)
 
 
-def test_nothing_submitted_is_an_empty_queue(site):
-    assert site.jobs() == []
-
-
-@pytest.mark.parametrize("count", [1, 25])
-def test_as_many_are_listed_as_were_submitted_under_their_name_and_id(site, count):
-    batch_id = site.submit("gp-abc", count)
-    jobs = site.jobs()
-    assert [job.name for job in jobs] == ["gp-abc"] * count
-    expected = {batch_id} if count == 1 else {f"{batch_id}_{index}" for index in range(count)}
-    assert {job.batch_id for job in jobs} == expected
-
-
-def test_a_removal_takes_the_queued_ones_that_it_names_and_no_other(site):
-    batch_id = site.submit("gp-abc", 8, cpus=4)  # two nodes of four cores
-    assert wait_until(lambda: site.states() == {JobState.RUNNING: 2, JobState.IDLE: 6}, 30)
-    running = next(job.batch_id for job in site.jobs() if job.state is JobState.RUNNING)
-    queued = [job.batch_id for job in site.jobs() if job.state is JobState.IDLE]
-    assert site.remove([running, queued[1], queued[4]]) == 0
-    left = {job.batch_id: job.state for job in site.jobs()}
-    assert left.keys() == {f"{batch_id}_{index}" for index in range(8)} - {queued[1], queued[4]}
-    assert Counter(left.values()) == {JobState.RUNNING: 2, JobState.IDLE: 4}
-
-
 def test_a_removal_of_what_is_gone_by_now_still_takes_the_others(site):
     batch_id = site.submit("gp-abc", partition="closed")
     assert site.remove(["999999", batch_id]) == 1
@@ -94,12 +70,6 @@ def test_held_ones_are_held_and_can_be_removed(site):
     assert jobs[f"{batch_id}_2"].state is JobState.IDLE
     assert site.remove([f"{batch_id}_1"]) == 0
     assert len(site.jobs()) == 2
-
-
-def test_a_closed_partition_keeps_them_queued_and_says_why(site):
-    site.submit("gp-abc", partition="closed")
-    assert wait_until(lambda: site.jobs()[0].reason == "PartitionDown", 30)
-    assert site.jobs()[0].state is JobState.IDLE
 
 
 def test_other_batch_jobs_of_the_account_may_have_any_name(site):
@@ -156,8 +126,8 @@ def test_a_refusal_is_an_exit_code_and_a_reason(site, options, resources, words)
     done = site.run(backend.submission(GlideinRequest("gp-abc", asked, 1, SLEEP)))
     assert done.returncode != 0
     assert words in done.stderr
-    assert words in backend.refusal(done.stderr).text
-    assert not backend.refusal(done.stderr).is_limit
+    assert words in backend.refusal(1, done.stderr).text
+    assert not backend.refusal(1, done.stderr).is_limit
     assert site.jobs() == []
 
 
@@ -166,7 +136,7 @@ def test_a_partition_that_takes_no_more_refuses_for_good(site):
     try:
         backend = site.backend(partition="gpu")
         done = site.run(backend.submission(GlideinRequest("gp-abc", Resources(1, 100, 0, 600), 1, SLEEP)))
-        refused = backend.refusal(done.stderr)
+        refused = backend.refusal(1, done.stderr)
     finally:
         site.slurm.run(["scontrol", "update", "PartitionName=gpu", "State=UP"])
     assert "Required partition not available" in refused.text

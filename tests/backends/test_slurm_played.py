@@ -1,53 +1,13 @@
-"""The contract over real command lines: `local` with real processes, Slurm played by tests/fakes/bin."""
+"""What Slurm does when something goes wrong, played by tests/fakes/bin."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections import Counter
 
 import pytest
 
 SLEEP = "#!/bin/sh\nexec sleep 60\n"
-
-
-def test_nothing_submitted_is_an_empty_queue(live):
-    assert live.jobs() == []
-
-
-@pytest.mark.parametrize("count", [1, 2, 12])
-def test_as_many_are_listed_as_were_submitted_under_their_name_and_id(live, make_request, count):
-    batch_id = live.submit(make_request(name="gp-abc", count=count, script=SLEEP))
-    jobs = live.jobs()
-    assert [job.name for job in jobs] == ["gp-abc"] * count
-    assert len({job.batch_id for job in jobs}) == count
-    assert all(job.batch_id.startswith(batch_id) for job in jobs)
-
-
-def test_two_submissions_are_told_apart(live, make_request):
-    first = live.submit(make_request(name="gp-1", count=2, script=SLEEP))
-    second = live.submit(make_request(name="gp-2", count=3, script=SLEEP))
-    assert first != second
-    assert Counter(job.name for job in live.jobs()) == {"gp-1": 2, "gp-2": 3}
-
-
-def test_a_removal_takes_those_and_no_other(live, make_request):
-    live.submit(make_request(count=4, script=SLEEP))
-    # Several of an array at once, and one that nothing had set apart before: the trap of Slurm's --state.
-    before = live.jobs_when(lambda jobs: len({job.state for job in jobs}) == 1)
-    doomed = [before[1].batch_id, before[2].batch_id]
-    assert live.run(live.backend.removal(doomed)).returncode == 0
-    after = live.jobs_when(lambda jobs: len(jobs) == 2)
-    assert sorted(job.batch_id for job in after) == sorted(job.batch_id for job in before if job.batch_id not in doomed)
-
-
-def test_a_removal_of_what_is_gone_by_now_still_takes_the_others(live, make_request):
-    live.submit(make_request(count=2, script=SLEEP))
-    first, second = (job.batch_id for job in live.jobs())
-    live.run(live.backend.removal([first]))
-    live.jobs_when(lambda jobs: len(jobs) == 1)
-    live.run(live.backend.removal([first, second]))
-    assert live.jobs_when(lambda jobs: not jobs) == []
 
 
 def test_slurm_receives_the_script_and_nothing_of_the_environment_is_asked_for(fake_slurm, make_request, tmp_path):
