@@ -18,7 +18,7 @@ demo-stop: ## end everything that the demo has started
 	@if [ -x .venv/bin/glidepost ]; then .venv/bin/glidepost demo --stop; fi
 
 test: venv-dev ## all tests, with real daemons (GLIDEPOST_SKIP_REAL=1: without); ARGS="-k word" chooses
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(if $(ARGS),$(PYTHON) -m pytest $(ARGS),tests/all.sh)
 
 test-pythons: venv-dev ## the unit tests on the oldest and the newest Python here
 	@tests/pythons.sh

@@ -54,12 +54,20 @@ class LocalBackend(Backend):
     def submission(self, request: GlideinRequest) -> Command:
         """Returns the command that starts the glideins; each sees its own id as GLIDEPOST_BATCH_JOB."""
         size_bytes = len(request.script.encode())
-        asked = request.resources
-        size = f"{asked.cpus} {asked.memory_mib} {asked.gpus}"
         argv = self._argv(
-            "submit", request.name, str(request.count), str(size_bytes), request.log_folder, size, self._host()
+            "submit",
+            request.name,
+            str(request.count),
+            str(size_bytes),
+            request.log_folder,
+            _size(request),
+            self._host(),
         )
         return Command(argv, request.script)
+
+    def trial(self, request: GlideinRequest) -> Optional[Command]:
+        """Returns the command that fails where the host is too small for one of them, and starts nothing."""
+        return Command(self._argv("try", _size(request), self._host()))
 
     def _host(self) -> str:
         """Returns what there is for all glideins together, as local.sh reads it."""
@@ -121,6 +129,11 @@ class LocalBackend(Backend):
 
     def _argv(self, verb: str, *rest: str) -> tuple[str, ...]:
         return ("sh", "-c", _program(), "glidepost-local", verb, self._folder, *rest)
+
+
+def _size(request: GlideinRequest) -> str:
+    asked = request.resources
+    return f"{asked.cpus} {asked.memory_mib} {asked.gpus}"
 
 
 @lru_cache(maxsize=1)

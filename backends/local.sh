@@ -6,6 +6,7 @@
 #                                         folder or empty; prints an id, and the glideins are ID.0, ID.1, ...
 #                                         SIZE is "CPUS MIB GPUS" of each; HOST is "CPUS MIB GPU..." for all of them
 #                                         together, "auto" where the host is looked at, empty for no bound
+#   try FOLDER SIZE HOST                  fails if the host is too small for one such glidein, and starts nothing
 #   query FOLDER                          prints a line "ID.INDEX|running|NAME|" for each glidein
 #   remove FOLDER ID.INDEX...             ends these: TERM for those that run
 #
@@ -171,7 +172,7 @@ find_room() {
   [ "${host_mib}" != 'auto' ] || host_mib=$(awk '$1 == "MemTotal:" { print int($2 / 1024) }' /proc/meminfo)
   gpus=" $* " cpus=0 mib=0
   for entry in *.*; do
-    [ -d "${entry}" ] || continue
+    [ -d "${entry}" ] && [ "${verb}" != try ] || continue
     examine "${entry}"
     first_line "${entry}/size"
     [ "${state}" != over ] || continue
@@ -266,10 +267,15 @@ submit() {
   echo "${id}"
 }
 
+try() {
+  ask=$1 host=$2 count=1
+  [ -z "${host}" ] || find_room
+}
+
 verb=$1 folder=$2
 shift 2
 case ${verb} in
-  submit | query | remove) ;;
+  submit | try | query | remove) ;;
   *) die "no such verb: ${verb}" ;;
 esac
 use_folder

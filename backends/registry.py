@@ -10,16 +10,23 @@ from glidepost.schema.errors import ConfigError
 from glidepost.schema.puller_config import Option
 
 from .base import Backend
+from .gridengine import GridEngineBackend
+from .htcondor import HTCondorBackend
 from .local import LocalBackend
+from .lsf import LsfBackend
+from .pbs import PbsBackend
 from .slurm import SlurmBackend
+from .torque import TorqueBackend
 
 BACKENDS: Final[Mapping[str, Callable[[Mapping[str, Option]], Backend]]] = {
+    GridEngineBackend.name: GridEngineBackend,
+    HTCondorBackend.name: HTCondorBackend,
     LocalBackend.name: LocalBackend,
+    LsfBackend.name: LsfBackend,
+    PbsBackend.name: PbsBackend,
     SlurmBackend.name: SlurmBackend,
+    TorqueBackend.name: TorqueBackend,
 }
-
-# Names that puller.toml may hold already, so that a site can write, or import, its configuration.
-PLANNED: Final = frozenset({"pbs", "torque", "gridengine", "lsf", "htcondor"})
 
 
 def create(shape_backend: str, options: Mapping[str, Option]) -> Backend:
@@ -35,11 +42,6 @@ def create(shape_backend: str, options: Mapping[str, Option]) -> Backend:
     try:
         make = BACKENDS[shape_backend]
     except KeyError:
-        if shape_backend in PLANNED:
-            raise ConfigError(
-                f"backend = {shape_backend!r}: this version does not speak it yet",
-                hint=f"it speaks {', '.join(sorted(BACKENDS))}; leave the shape out until then",
-            ) from None
         near = difflib.get_close_matches(shape_backend, BACKENDS, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(sorted(BACKENDS))}"
         raise ConfigError(f"backend = {shape_backend!r}: no such batch system", hint=hint) from None

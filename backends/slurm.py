@@ -279,6 +279,9 @@ def _checked(key: str, extra: Option) -> tuple[str, ...]:
             hint = f'write an option and its value as one string: {key} = ["--nice=100"]'
             raise ConfigError(f"{key}: {option!r} is not an option of sbatch", hint=hint)
         word = option.split("=")[0]  # sbatch takes abbreviations: --arr is --array
+        if word == "--time-min":
+            hint = "the glidein would not learn of a shorter walltime: write the least one as the shape's walltime"
+            raise ConfigError(f"{key}: {option!r} cannot be given", hint=hint)
         if option[:2] in _NOT_EXTRA_SHORT or any(name.startswith(word) for name in _NOT_EXTRA):
             hint = "Glidepost writes the array and the script itself; for another cluster use command_prefix"
             raise ConfigError(f"{key}: {option!r} cannot be given", hint=hint)

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from glidepost.backends.registry import BACKENDS
 from glidepost.schema.command import cli
 from glidepost.schema.errors import __doc__ as errors_text
 
@@ -85,7 +86,34 @@ def documents() -> str:
     return "\n".join(parts)
 
 
-PAGES = {"configuration.md": configuration, "commands.md": commands, "documents.md": documents}
+def batch_systems() -> str:
+    """Returns what each backend says of itself, and which of its words mean what."""
+    parts = [
+        "# Batch systems\n",
+        NOTE,
+        "What the site puller says to each batch system, and what a site should know of it. The options are in",
+        "[configuration.md](configuration.md), examples for 57 sites in [needs.md](needs.md). A word that is not in",
+        "these tables counts as a glidein that is there: a strange word never causes a submission.\n",
+        "| backend | programs | |",
+        "| --- | --- | --- |",
+    ]
+    made = {name: make({"folder": "/"}) for name, make in sorted(BACKENDS.items())}
+    for name, backend in made.items():
+        said = inspect.getdoc(inspect.getmodule(type(backend))) or ""
+        parts.append(f"| [{name}](#{name}) | {', '.join(backend.programs)} | {said.splitlines()[0]} |")
+    for name, backend in made.items():
+        said = inspect.getdoc(inspect.getmodule(type(backend))) or ""
+        parts += [f"\n## {name}\n", said, "\n| it says | means |", "| --- | --- |"]
+        parts += [f"| `{word}` | {state.value} |" for word, state in backend.states.items()]
+    return "\n".join([*parts, ""])
+
+
+PAGES = {
+    "batch-systems.md": batch_systems,
+    "configuration.md": configuration,
+    "commands.md": commands,
+    "documents.md": documents,
+}
 
 
 def _tables(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

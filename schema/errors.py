@@ -67,7 +67,14 @@ class BatchError(GlidepostError):
 
 
 class CommandFailed(BatchError):  # noqa: N818 - as documented above
-    """A batch command ended with an error, timed out, or could not be started."""
+    """A batch command ended with an error, timed out, or could not be started.
+
+    `said` is the batch system's own line, without the command.
+    """
+
+    def __init__(self, what: str, *, hint: str, said: str = "") -> None:
+        super().__init__(what, hint=hint)
+        self.said = said or what
 
 
 class Refused(CommandFailed):
@@ -77,8 +84,8 @@ class Refused(CommandFailed):
     account, a queue, a size. `is_size` tells that it is about how many were asked for at once: fewer may be accepted.
     """
 
-    def __init__(self, what: str, *, hint: str, is_limit: bool, is_size: bool = False) -> None:
-        super().__init__(what, hint=hint)
+    def __init__(self, what: str, *, hint: str, is_limit: bool, is_size: bool = False, said: str = "") -> None:
+        super().__init__(what, hint=hint, said=said)
         self.is_limit = is_limit
         self.is_size = is_size
 

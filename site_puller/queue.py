@@ -21,7 +21,7 @@ TIMEOUT_S: Final = 60
 _REMOVED_AT_ONCE: Final = 200
 
 # What a login shell or an outer batch job set for itself must not change what we submit.
-_FOREIGN: Final = ("SBATCH_", "SLURM_", "SQUEUE_", "SCANCEL_", "SINFO_", "PBS_", "SGE_", "LSB_")
+_FOREIGN: Final = ("SBATCH_", "SLURM_", "SQUEUE_", "SCANCEL_", "SINFO_", "PBS_", "SGE_", "LSB_", "BSUB_")
 # What says where the batch system is, and who we are to it.
 _KEPT: Final = frozenset(
     {"SLURM_CONF", "SLURM_JWT", "SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"}
@@ -125,6 +125,15 @@ class Queue:
         """
         return self._execute(command)
 
+    def try_out(self, command: Command) -> None:
+        """Runs a backend's `trial`.
+
+        Raises:
+            Refused: when the submission would be refused, as `submit` does.
+            BatchError: when the trial failed for another reason.
+        """
+        self._execute(command, self.backend.refusal)
+
     def remove(self, batch_ids: Sequence[str]) -> None:
         """Removes queued batch jobs, some hundreds with each command.
 
@@ -158,9 +167,10 @@ class Queue:
             if refused:
                 hint = "it is tried again by itself" if refused.is_limit else _TO_CHANGE
                 what = f"{shown}: {refused.text} (exit {done.returncode})"
-                raise Refused(what, hint=hint, is_limit=refused.is_limit, is_size=refused.is_size)
+                raise Refused(what, hint=hint, is_limit=refused.is_limit, is_size=refused.is_size, said=refused.text)
             kind = _Interrupted if self._is_uncertain(done) else CommandFailed
-            raise kind(f"{shown}: {_last_line(done.stderr)} (exit {done.returncode})", hint="run it by hand")
+            said = _last_line(done.stderr)
+            raise kind(f"{shown}: {said} (exit {done.returncode})", hint="run it by hand", said=said)
         return done.stdout
 
     def _is_uncertain(self, done: subprocess.CompletedProcess[str]) -> bool:
@@ -220,5 +230,6 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else "it said nothing"
+    """Returns the last line that says something; Grid Engine's qsub ends each of its errors with "Exiting."."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() not in {"", "Exiting."}]
+    return lines[-1] if lines else "it said nothing"

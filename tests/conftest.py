@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from coverage_table import Coverage
@@ -21,8 +23,12 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints batch system x case."""
-    terminalreporter.write(COVERAGE.table())
+    """Prints batch system x case, or leaves it to who started several runs."""
+    folder = os.environ.get("GLIDEPOST_COVERAGE")
+    if folder:
+        COVERAGE.save(Path(folder))
+    else:
+        terminalreporter.write(COVERAGE.table())
 
 
 @pytest.fixture

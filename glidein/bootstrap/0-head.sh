@@ -14,7 +14,8 @@
 #   GLIDEPOST_CPUS MEMORY_MIB DISK_MIB GPUS         what it offers
 #   GLIDEPOST_WALLTIME_S RETIRE_S IDLE_S UPDATE_S   batch limit; its last seconds without new user jobs; how long to
 #                                                   stay unclaimed; seconds between updates to the collector
-#   GLIDEPOST_TOKEN_FILE                            the pool token
+#   GLIDEPOST_TOKEN_FILE                            the pool token; where that cannot be read, a file of the same name in
+#                                                   the folder that the batch job starts in, as HTCondor puts it there
 #   GLIDEPOST_TARBALLS                              lines "os arch condor_version sha256 size_bytes url"; the first of
 #                                                   this arch with this os (el9, debian12), else the first with "any"
 #   GLIDEPOST_SCRATCH      may be empty (then $TMPDIR or /tmp); $VAR, ${VAR} and a leading ~ are expanded here
@@ -52,6 +53,8 @@
 # shellcheck disable=SC2312  # where a command's failure inside "$( )" matters, its text is checked
 
 set -u
+# Where the batch system started this: it may have put files there.
+batch_folder=$(pwd 2>/dev/null)
 # What the setup lines and user jobs are to see, before it is changed for this script.
 batch_umask=$(umask) batch_lc_all=${LC_ALL:-} batch_path=${PATH:-/usr/local/bin:/usr/bin:/bin}
 batch_ld_library_path=${LD_LIBRARY_PATH:-} batch_ld_preload=${LD_PRELOAD:-}

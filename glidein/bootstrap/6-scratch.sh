@@ -75,7 +75,11 @@ make_scratch() {
 }
 
 place_token() {
-  expand "${GLIDEPOST_TOKEN_FILE}" || finish token-unreadable "a variable of ${GLIDEPOST_TOKEN_FILE} is not set on this node"
+  # A batch system that copies files to the node has put it into the folder that it starts batch jobs in.
+  copy=${batch_folder%/}/${GLIDEPOST_TOKEN_FILE##*/}
+  expand "${GLIDEPOST_TOKEN_FILE}" || value=''
+  if [ ! -r "${value}" ] && [ -f "${copy}" ] && [ -r "${copy}" ]; then value=${copy}; fi
+  [ -n "${value}" ] || finish token-unreadable "a variable of ${GLIDEPOST_TOKEN_FILE} is not set on this node"
   token=$(cat -- "${value}" 2>/dev/null) || finish token-unreadable "cannot read ${value} on this node"
   case ${token} in
     '') finish token-unreadable "${value} is empty" ;;

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from glidepost.infra.demo.account import CLEAN_ENVIRONMENT, Account, clone_folder, make_passable, workfolder
 from glidepost.infra.demo.condor import Condor, find_condor, get_condor
+from glidepost.infra.demo.condor_site import CondorSite
+from glidepost.infra.demo.gridengine import GridEngine, get_gridengine
 from glidepost.infra.demo.pool import ClassAd, Pool
 from glidepost.infra.demo.processes import daemons_of, end_daemons, last_lines, wait_until
 from glidepost.infra.demo.slurm import Slurm, get_slurm
@@ -30,6 +32,8 @@ __all__ = [
     "Account",
     "ClassAd",
     "Condor",
+    "CondorSite",
+    "GridEngine",
     "Pool",
     "Slurm",
     "Store",
@@ -38,6 +42,7 @@ __all__ = [
     "end_daemons",
     "find_condor",
     "get_condor",
+    "get_gridengine",
     "get_slurm",
     "last_lines",
     "make_passable",

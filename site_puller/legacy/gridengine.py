@@ -33,7 +33,7 @@ _MEANINGS: Final = {
     "-h!": "drop:nobody would release it",
     "-hard!": "extra",
     "-soft!": "extra",
-    "-w": "extra",
+    "-w": OURS,
     "-p": "extra",
     "-m": "extra",
     "-M": "extra",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from . import values
@@ -29,14 +30,14 @@ _MEANINGS: Final = {
     "-K!": "drop:Glidepost does not wait",
     "-H!": "drop:nobody would release it",
     "-I!": "drop:glideins are not interactive",
-    "-x!": "extra",
+    "-x!": "true:exclusive",
     "-N!": "extra",
     "-B!": "extra",
     "-a": "extra",
-    "-R": "extra",
+    "-R": "take:requirements",
     "-m": "extra",
     "-u": "extra",
-    "-app": "extra",
+    "-app": "option:application",
     "-g": "extra",
     "-sp": "extra",
     "-U": "extra",
@@ -53,6 +54,7 @@ _UNITS: Final = ((1e-4, "GB"), (0.1, "MB"), (100.0, "KB"))
 
 
 def _refine(taken: Taken) -> None:
+    _requirements(taken)
     for text in taken.taken.pop("gpu", ()):
         taken.options["gpus"] = text
         taken.said.append(f"-gpu {text}: options.gpus")
@@ -61,6 +63,20 @@ def _refine(taken: Taken) -> None:
             taken.taken["array"] = [text.partition("[")[2].replace("]", "")]
         else:
             taken.said.append(f"-J {text}: {NAMES.partition(':')[2]}")
+
+
+def _requirements(taken: Taken) -> None:
+    """Reads -R: what selects hosts goes along, what asks for resources is what Glidepost writes itself."""
+    selected = []
+    for text in taken.taken.pop("requirements", ()):
+        sections = dict(re.findall(r"(\w+)\[([^\]]*)\]", text))
+        plain = re.sub(r"\w+\[[^\]]*\]", "", text).strip()
+        selected += [part for part in (sections.pop("select", ""), plain) if part]
+        for name, value in sections.items():
+            taken.said.append(f"-R {name}[{value}]: Glidepost writes span and rusage itself")
+    if selected:
+        taken.options["select"] = " && ".join(f"({part})" for part in selected) if len(selected) > 1 else selected[0]
+        taken.said.append(f"-R: options.select = {taken.options['select']!r}")
 
 
 def _finish(settings: Settings, draft: Draft) -> None:

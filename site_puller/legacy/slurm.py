@@ -23,7 +23,7 @@ _MEANINGS: Final = {
     "--gres": "take:gres",
     "--gpus": "take:gpus",
     "-G": "take:gpus",
-    "--gpus-per-node": "take:gpus",
+    "--gpus-per-node": "take:gpus_per_node",
     "--gpus-per-task": "take:gpus",
     "--ntasks": "take:tasks",
     "--tasks": "take:tasks",
@@ -82,7 +82,7 @@ _MEANINGS: Final = {
     "--image": "extra",
     "--module": "extra",
     "--volume": "extra",
-    "--time-min": "extra",
+    "--time-min": "take:least_walltime",
     "--tmp": "extra",
     "--nice=": "extra",
     "--comment": "extra",
@@ -98,12 +98,20 @@ def _refine(taken: Taken) -> None:
         taken.said.append(
             f'-M {text}: another cluster cannot be given as an option; write command_prefix = ["ssh", "HOST"]'
         )
+    for text in taken.taken.pop("least_walltime", ()):
+        taken.taken["walltime"] = [text]
+        taken.said.append(f"--time-min={text}: walltime, because a glidein does not learn which one Slurm chose")
     for text in taken.taken.pop("gres", ()):
         template, gpus = gres(text)
         taken.options["gres"] = template
         taken.said.append(f"--gres={text}: options.gres = {template!r}")
         if gpus:
             taken.taken.setdefault("gpus", []).append(str(gpus))
+    for text in taken.taken.pop("gpus_per_node", ()):
+        kind, _, number = text.rpartition(":")
+        taken.options["gpus_per_node"] = f"{kind}:{{gpus}}" if kind else "{gpus}"
+        taken.said.append(f"--gpus-per-node={text}: options.gpus_per_node")
+        taken.taken.setdefault("gpus", []).append(number)
     for text in taken.taken.get("gpus", ()):
         kind, _, number = text.rpartition(":")
         if kind and number.isdigit() and "gres" not in taken.options:
@@ -147,10 +155,12 @@ def _finish(settings: Settings, draft: Draft) -> None:
 def _gpu_submit(settings: Settings, draft: Draft, template: str) -> None:
     """Reads the template of GPU requests, such as `--gpus-per-node=v100:%d`."""
     text = template.replace("#SBATCH", "").strip()
-    match = re.fullmatch(r"--(?:gres=gpu|gpus|gpus-per-node|gpus-per-task)[:=](?:([\w.-]+):)?%[di]", text)
+    match = re.fullmatch(r"--(gres=gpu|gpus|gpus-per-node|gpus-per-task)[:=](?:([\w.-]+):)?%[di]", text)
     if match:
-        draft.options["gres"] = f"gpu:{match[1]}:{{gpus}}" if match[1] else "gpu:{gpus}"
-        settings.say("gpu_submit", Verdict.TRANSLATED, f"options.gres = {draft.options['gres']!r}")
+        gpus = f"{match[2]}:{{gpus}}" if match[2] else "{gpus}"
+        key, value = ("gpus_per_node", gpus) if match[1] == "gpus-per-node" else ("gres", f"gpu:{gpus}")
+        draft.options[key] = value
+        settings.say("gpu_submit", Verdict.TRANSLATED, f"options.{key} = {value!r}")
         return
     draft.extend("extra", [re.sub(r"%[di]", str(draft.table["gpus"]), text)])
     settings.say("gpu_submit", Verdict.TRANSLATED, "options.extra, beside --gres=gpu:N, which Glidepost writes itself")

@@ -38,7 +38,7 @@ _MEANINGS: Final = {
     "-a": "extra",
     "-u": "extra",
     "-c": "extra",
-    "-n!": "extra",
+    "-n!": "true:exclusive",
 }
 
 # Which limits pyglidein wrote for each of its switches, and for none of them.
@@ -59,6 +59,9 @@ def _refine(taken: Taken) -> None:
             _nodes(value, taken)
         elif name in {"mem", "vmem", "pmem", "pvmem", "walltime"}:
             taken.taken.setdefault("walltime" if name == "walltime" else f"memory_{name}", []).append(value)
+        elif name == "qos" and value:
+            taken.options["qos"] = value
+            taken.said.append(f"-l {item}: options.qos")
         else:
             rest.append(f"-l {item}")
     taken.extra += rest

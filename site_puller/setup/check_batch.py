@@ -12,7 +12,7 @@ from typing import Union
 from glidepost.backends import registry
 from glidepost.backends.base import GlideinRequest, QueueLimits
 from glidepost.schema.checks import FAILED, Finding, Remark, Skipped, attempt
-from glidepost.schema.errors import BatchError, ConfigError, UnreadableOutput
+from glidepost.schema.errors import CommandFailed, ConfigError, Refused, UnreadableOutput
 from glidepost.schema.puller_config import PullerConfig, Shape
 from glidepost.schema.units import counted, format_duration, format_size
 from glidepost.site_puller.ledger import name_prefix
@@ -28,7 +28,7 @@ def open_queue(shape: Shape) -> Queue:
     """Returns the batch system of a shape.
 
     Raises:
-        ConfigError: for a backend that this version does not speak.
+        ConfigError: for options that cannot be meant.
     """
     return Queue(registry.create(shape.backend, shape.options), shape.command_prefix)
 
@@ -66,15 +66,7 @@ class _ShapeCheck:
         return f"{self.shape.name}: {what}"
 
     def _open(self, opened: list[Queue]) -> str:
-        try:
-            opened.append(self.opens(self.shape))
-        except ConfigError as error:
-            if self.shape.backend in registry.BACKENDS:
-                raise
-            raise ConfigError(
-                f"this version does not speak {self.shape.backend}, only {', '.join(sorted(registry.BACKENDS))}",
-                hint=f"remove [shapes.{self.shape.name}], or wait for a version that does: nothing runs until then",
-            ) from error
+        opened.append(self.opens(self.shape))
         return f"{self.shape.backend}, {self.shape.resources}"
 
     def _programs(self, queue: Queue) -> Union[str, Remark]:
@@ -130,7 +122,7 @@ class _ShapeCheck:
             )
         return text
 
-    def _trial(self, queue: Queue) -> str:
+    def _trial(self, queue: Queue) -> Union[str, Remark]:
         limits = self.shape.limits
         request = GlideinRequest(
             name=f"{name_prefix(self.config.site, self.shape.name)}check",
@@ -138,6 +130,7 @@ class _ShapeCheck:
             count=min(limits.max_per_cycle, limits.max_queued, limits.max_total),
             script="#!/bin/sh\nexit 0\n",
             log_folder=str(self.config.log_folder),
+            files=(str(self.config.token_file),),
         )
         command = queue.backend.trial(request)
         if command is None:
@@ -146,14 +139,15 @@ class _ShapeCheck:
                 remedy="the first run shows it: glidepost puller run, then why",
             )
         try:
-            queue.ask(command)
-        except BatchError as error:
-            said = error.what.rpartition(": ")[2]
+            queue.try_out(command)
+        except CommandFailed as error:
+            if isinstance(error, Refused) and error.is_limit:
+                return Remark(f"refused at this moment: {error.said}", "nothing to change, if that is what you expect")
             raise ConfigError(
-                f"would be refused: {said}",
+                f"would be refused: {error.said}",
                 hint=f"correct [shapes.{self.shape.name}]: its size, or its options (partition, account, qos, extra)",
             ) from error
-        return f"{counted(request.count, 'glidein')} at once would be accepted; nothing was submitted"
+        return f"{counted(request.count, 'glidein')} at once would be accepted; nothing stays in the queue"
 
     def _scratch(self) -> str:
         """Says what can be seen from here: for a batch system, hardly anything."""

@@ -11,7 +11,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Optional
 
-from glidepost.backends.registry import BACKENDS
 from glidepost.schema.document import validator
 from glidepost.schema.errors import ConfigError
 from glidepost.schema.files import make_folder, write_atomic
@@ -19,12 +18,14 @@ from glidepost.schema.keys import PublicKey, SigningKey
 
 KEY_FILE: Final = "site.key"
 _SCHEMA: Final = "puller-config-1.schema.json"
-# A batch system's own program, and the backend for it. What both have (qsub, qstat) tells nothing.
+# A batch system's own program, and the backend for it. What several have (qsub, qstat, pbsnodes) tells nothing. A host
+# may have HTCondor's because it is an execution point, so that comes last.
 _PROGRAMS: Final = {
     "sbatch": "slurm",
     "bsub": "lsf",
     "qconf": "gridengine",
-    "pbsnodes": "pbs",
+    "pbs_rsub": "pbs",
+    "qgpumode": "torque",
     "condor_submit": "htcondor",
 }
 # First labels of host names that say what the host does, not which site it is at.
@@ -66,15 +67,10 @@ def guess_backend(which: Callable[[str], Optional[str]]) -> tuple[str, str]:
     Args:
         which: Returns where a program is, or None, as `shutil.which` does.
     """
-    found = {backend: program for program, backend in _PROGRAMS.items() if which(program)}
-    for backend, program in found.items():
-        if backend in BACKENDS:
+    for program, backend in _PROGRAMS.items():
+        if which(program):
             return backend, f"{program} is on the PATH"
-    spoken = ", ".join(sorted(BACKENDS))
-    if found:
-        program = next(iter(found.values()))
-        return "local", f"{program} is on the PATH, but this version speaks only {spoken}"
-    return "local", f"no batch system is on the PATH (this version speaks {spoken})"
+    return "local", f"no batch system is on the PATH, of {', '.join(sorted(set(_PROGRAMS.values())))}"
 
 
 def render(wanted: Wanted) -> str:

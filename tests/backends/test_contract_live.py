@@ -10,15 +10,22 @@ import pytest
 from contract import Contract
 from sites import Site
 from sites_local import LocalSite
+from sites_lsf import LsfSite, OpenlavaSite
+from sites_pbs import FakePbs, FakeTorque
 from sites_slurm import FakeSlurm
 
 SITES: Mapping[str, Callable[[Path], Site]] = {
     "local-dash": lambda folder: LocalSite(folder, "dash"),
     "local-bash": lambda folder: LocalSite(folder, "bash"),
+    "lsf-10.1": LsfSite,
+    "openlava-2.2": OpenlavaSite,
+    "pbs-23.06": FakePbs,
     "slurm": FakeSlurm,
+    "torque-6.1.3": FakeTorque,
 }
 
 
+@pytest.mark.long
 class TestPlayed(Contract):
     """Every case, over each of them."""
 

@@ -21,8 +21,9 @@ CASES = all_golden()
 
 
 def rendered(command) -> str:
-    program = (Path(__file__).parents[2] / "backends/local.sh").read_text(encoding="utf-8")
-    words = ["(the text of local.sh)" if word == program else word for word in command.argv]
+    folder = Path(__file__).parents[2] / "backends"
+    programs = {path.read_text(encoding="utf-8"): path.name for path in folder.glob("*.sh")}
+    words = [f"(the text of {programs[word]})" if word in programs else word for word in command.argv]
     return "\n".join([*words, "--- standard input ---", command.stdin])
 
 

@@ -100,7 +100,22 @@ def test_what_identifies_a_glidein_comes_after_the_sites_own_options(make_reques
 
 
 @pytest.mark.parametrize(
-    "word", ["script.sh", "", "-", "--", "100", "--array=0-9", "--arr=0-9", "-a0-9", "--wrap=ls", "--wait", "-W", "-Mx"]
+    "word",
+    [
+        "script.sh",
+        "--time-min=1",
+        "",
+        "-",
+        "--",
+        "100",
+        "--array=0-9",
+        "--arr=0-9",
+        "-a0-9",
+        "--wrap=ls",
+        "--wait",
+        "-W",
+        "-Mx",
+    ],
 )
 def test_an_extra_option_that_changes_what_is_submitted_is_refused(word):
     with pytest.raises(ConfigError, match="extra"):

@@ -17,11 +17,14 @@ import pytest
 from glidepost.infra.demo.testbed import (
     Account,
     Condor,
+    CondorSite,
+    GridEngine,
     Pool,
     Slurm,
     Store,
     end_daemons,
     get_condor,
+    get_gridengine,
     get_slurm,
     make_passable,
     workfolder,
@@ -117,3 +120,25 @@ def slurm(account: Account, work: Path, session_folder: Path) -> Iterator[Slurm]
         yield slurm
     finally:
         slurm.stop()
+
+
+@pytest.fixture(scope="session")
+def condor_site(account: Account, condor: Condor, session_folder: Path) -> Iterator[CondorSite]:
+    """An HTCondor with two cores, as a site's batch system."""
+    site = CondorSite(account, condor, session_folder / "condor-site")
+    try:
+        site.start()
+        yield site
+    finally:
+        site.stop()
+
+
+@pytest.fixture(scope="session")
+def gridengine(account: Account, work: Path, session_folder: Path) -> Iterator[GridEngine]:
+    """A Grid Engine of eight slots."""
+    cell = GridEngine(account, get_gridengine(work), session_folder / "gridengine")
+    try:
+        cell.start()
+        yield cell
+    finally:
+        cell.stop()

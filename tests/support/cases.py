@@ -18,8 +18,10 @@ class Case:
     submitted: what a submission printed (file in tests/recorded) -> the id in it.
     listing, jobs: what a query printed (file in tests/recorded), and what it says.
     ours: a batch job name in it that stands for an array of several.
-    line: writes one line of a query's answer, from id, state and name.
+    line: writes a query's answer with one batch job, from id, state and name.
     ids: two that may be removed.
+    empty: a query's answer with none; if it is not empty, an empty text is no answer.
+    has_odd_names: a name may hold anything but a line end; else it is printable ASCII.
     granted: what a submission asks for, or None where nothing is asked for.
     """
 
@@ -31,3 +33,5 @@ class Case:
     line: Callable[[str, str, str], str]
     ids: Sequence[str]
     granted: Optional[Callable[[Command], Resources]] = None
+    empty: str = ""
+    has_odd_names: bool = True

@@ -12,9 +12,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from sites import SLEEP, Site
+from sites import SLEEP, Ask, Site
 
 from glidepost.backends.base import Command, JobState
+from glidepost.schema.checks import FAILED, Finding
+from glidepost.schema.heartbeat import Limits
+from glidepost.schema.keys import SigningKey
+from glidepost.schema.puller_config import GlideinOptions, PullerConfig, Shape
+from glidepost.schema.resources import Resources
+from glidepost.site_puller.queue import Queue
+from glidepost.site_puller.setup.check_batch import check_batch
 
 BOOTSTRAP = Path(__file__).parents[2] / "glidein" / "bootstrap"
 IDLE, RUNNING, HELD = JobState.IDLE, JobState.RUNNING, JobState.HELD
@@ -36,10 +43,9 @@ class Contract:
         case = request.node.originalname.removeprefix("test_").replace("_", " ")
         ask = getattr(request.node, "callspec", None) and request.node.callspec.params.get("ask")
         self.case = ask if isinstance(ask, str) else case
-        record_property("contract", (self.case, site.label, site.lacks.get(self.case, "")))
-
-    def lacks(self, site: Site) -> bool:
-        return self.case in site.lacks
+        ask = self.case.removeprefix("check finds: ")
+        self.lacking = site.lacks.get(self.case) or site.lacks.get(ask, "")
+        record_property("contract", (self.case, site.label, self.lacking))
 
     def test_nothing_submitted_is_an_empty_queue(self, site: Site) -> None:
         assert site.live() == []
@@ -60,7 +66,7 @@ class Contract:
         assert Counter(job.name for job in site.live()) == {"gp-one": 2, "gp-two": 3}
 
     def test_running_and_queued_ones_are_counted_apart(self, site: Site) -> None:
-        if self.lacks(site) or site.slots is None:
+        if self.lacking or site.slots is None:
             return
         site.submit(site.request(count=site.slots + 3))
         site.release()
@@ -83,7 +89,7 @@ class Contract:
         assert site.wait(lambda: {job.batch_id for job in site.live()} == left, 15), site.live()
 
     def test_one_that_has_started_meanwhile_is_not_removed(self, site: Site) -> None:
-        if self.lacks(site):
+        if self.lacking:
             return
         assert site.slots is not None
         site.submit(site.request(count=site.slots + 1))
@@ -106,7 +112,7 @@ class Contract:
         assert site.wait(lambda: len(site.live()) == count - 3, 15), site.live()
 
     def test_a_held_one_is_held_and_can_be_removed(self, site: Site) -> None:
-        if self.lacks(site):
+        if self.lacking:
             return
         assert site.slots is not None
         site.submit(site.request(count=site.slots + 2))
@@ -121,7 +127,7 @@ class Contract:
         assert site.wait(lambda: site.states() == {RUNNING: site.slots, IDLE: 1}, 15), site.states()
 
     def test_one_in_an_error_state_is_held(self, site: Site) -> None:
-        if self.lacks(site):
+        if self.lacking:
             return
         batch_id = site.fail()
         assert site.wait(lambda: any(job.state is HELD for job in site.jobs())), site.jobs()
@@ -132,7 +138,7 @@ class Contract:
 
     @pytest.mark.parametrize("ask", ASKS)
     def test_what_it_does_not_want(self, site: Site, ask: str) -> None:
-        if self.lacks(site):
+        if self.lacking:
             return
         asked = site.asks[ask]
         backend = site.backend(**asked.options)
@@ -152,14 +158,14 @@ class Contract:
         assert site.live() == []
 
     def test_why_one_waits(self, site: Site) -> None:
-        if self.lacks(site) or site.slots is None:
+        if self.lacking or site.slots is None:
             return
         site.submit(site.request(count=site.slots + 1))
         site.release()
         assert site.wait(lambda: any(job.reason for job in site.live() if job.state is IDLE), 30), site.live()
 
     def test_a_server_that_is_down_is_no_empty_queue(self, site: Site) -> None:
-        if self.lacks(site):
+        if self.lacking:
             return
         site.submit(site.request(count=3))
         assert site.wait(lambda: len(site.live()) == 3, 10)
@@ -174,7 +180,7 @@ class Contract:
         assert site.wait(lambda: len(site.live()) == 3, 30), site.live()
 
     def test_five_hundred_are_listed(self, site: Site) -> None:
-        if self.lacks(site):
+        if self.lacking:
             return
         site.submit(site.request(count=500))
         assert site.wait(lambda: len(site.live()) == 500, 20), len(site.live())
@@ -187,7 +193,7 @@ class Contract:
 
     @pytest.mark.parametrize("count", [1, 2])
     def test_a_glidein_knows_which_batch_job_it_is(self, site: Site, log_folder: Path, count: int) -> None:
-        if self.lacks(site):
+        if self.lacking:
             return
         script = f"{_names_itself()}sleep 600\n"
         site.submit(site.request(count=count, script=script, logs=str(log_folder)))
@@ -203,7 +209,7 @@ class Contract:
         assert all(path.name.startswith("gp-abc") for path in log_folder.iterdir())
 
     def test_a_script_arrives_as_it_was(self, site: Site, log_folder: Path) -> None:
-        if self.lacks(site):
+        if self.lacking:
             return
         odd = "tab\there 'single' \"double\" $HOME `date` \\n \\\\ %i @x@ {gpus} é ✓ !bang"
         script = f"#!/bin/sh\nset -f\ncat <<'END'\n{odd}\nEND\n: {'x' * 70_000}\necho whole\n"
@@ -217,7 +223,7 @@ class Contract:
         assert odd in said()
 
     def test_ones_that_have_ended_are_gone(self, site: Site) -> None:
-        if self.lacks(site):
+        if self.lacking:
             return
         site.submit(site.request(count=2, script="#!/bin/sh\nexit 0\n"))
         site.release()
@@ -246,7 +252,7 @@ class Contract:
         assert site.wait(lambda: site.live() == [], 15), site.live()
 
     def test_a_trial_finds_what_it_would_refuse(self, site: Site) -> None:
-        if self.lacks(site):
+        if self.lacking:
             return
         for ask, asked in site.asks.items():
             if asked.waits or asked.is_limit:
@@ -257,8 +263,8 @@ class Contract:
             assert site.run(trial).returncode != 0, ask
         assert site.wait(lambda: site.live() == [], 15)
 
-    def test_its_limits_are_known_and_no_limits_of_a_queue_that_is_missing(self, site: Site) -> None:
-        if self.lacks(site):
+    def test_its_limits_are_known(self, site: Site) -> None:
+        if self.lacking:
             return
         backend = site.backend()
         command = backend.limits()
@@ -273,8 +279,52 @@ class Contract:
         if done.returncode == 0:
             assert missing.parse_limits(done.stdout) == ()
 
-    def test_somebody_else_in_the_prefix_changes_nothing_of_the_words(self, site: Site) -> None:
-        """A site reaches its batch system through `ssh login01`, whose far end is a shell: words must survive that."""
+    def _check(self, site: Site, ask: Ask) -> dict[str, Finding]:
+        """Returns what `glidepost puller check` finds of a shape, by its name."""
+        sizes = {"cpus": 1, "memory_mib": 100, "disk_mib": 0, "walltime_s": 1800, "gpus": 0, **ask.resources}
+        options = {**site.options, **ask.options}
+        most = Limits(ask.count, ask.count, ask.count, ask.count)
+        shape = Shape("cpu", site.backend_name, Resources(**sizes), most, options, ("env",), scratch="/somewhere")
+        config = PullerConfig(
+            site="north",
+            glidein_site="north",
+            key=Path("/nowhere/site.key"),
+            state=Path("/nowhere"),
+            url="https://example.org",
+            public_key=SigningKey(bytes(32)).public,
+            shapes=(shape,),
+            glidein=GlideinOptions(),
+        )
+
+        def run(argv, *, stdin, **_):
+            return site.run(Command(tuple(argv), stdin))
+
+        found = check_batch(config, opens=lambda _: Queue(site.backend(**options), ("env",), run=run))
+        return {finding.name.removeprefix("cpu: "): finding for finding in found}
+
+    def test_check_likes_what_is_right(self, site: Site) -> None:
+        found = self._check(site, Ask(""))
+        assert {name for name, finding in found.items() if finding.state == FAILED} <= {"scratch"}, found
+        assert site.live() == []
+
+    @pytest.mark.parametrize("ask", [f"check finds: {ask}" for ask in ASKS])
+    def test_check_finds(self, site: Site, ask: str) -> None:
+        if self.lacking:
+            return
+        found = self._check(site, site.asks[ask.removeprefix("check finds: ")])
+        wrong = [finding for name, finding in found.items() if finding.state == FAILED and name != "scratch"]
+        assert wrong, found
+        assert all(finding.remedy for finding in wrong)
+        assert site.live() == []
+
+    def test_check_finds_a_server_that_is_down(self, site: Site) -> None:
+        if self.lacking:
+            return
+        with site.down():
+            assert self._check(site, Ask(""))["queue"].state == FAILED
+
+    def test_words_survive_a_shell_in_between(self, site: Site) -> None:
+        """A site may reach its batch system through `ssh login01`, whose far end is a shell."""
 
         def far(command: Command) -> Command:
             return Command(("sh", "-c", shlex.join(command.argv)), command.stdin)

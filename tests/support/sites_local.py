@@ -42,9 +42,9 @@ class LocalSite(Site):
         "bad option": "there are no such options",
         "a server that is down is no empty queue": "there is no server",
         "five hundred are listed": "500 processes are too many for a test",
-        "a trial leaves nothing": "nothing to try",
-        "a trial finds what it would refuse": "nothing to try",
-        "its limits are known and no limits of a queue that is missing": _NO_QUEUES,
+        "check finds: too many": "what is full is so for a while",
+        "check finds a server that is down": "there is no server",
+        "its limits are known": _NO_QUEUES,
     }
 
     def __init__(self, folder: Path, shell: str = "sh") -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from glidepost.backends.base import GlideinRequest
-from glidepost.backends.slurm import SlurmBackend
+from glidepost.backends.registry import create
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -67,11 +67,11 @@ def test_no_shape_takes_user_jobs_that_its_glideins_cannot_run(samples, import_f
     assert single.offers.memory_mib == single.resources.memory_mib == 7600
 
 
-@pytest.mark.parametrize("name", ["16-slurm-memory-by-core.config", "46-four-queued-two-running.slurm"])
-def test_imported_options_are_ones_that_the_backend_takes(name, samples, import_files):
-    for shape in import_files(samples / name).config.shapes:
+@pytest.mark.parametrize("need", NEEDS, ids=lambda need: need.files[0])
+def test_imported_options_are_ones_that_the_backend_takes(need, samples, import_files):
+    for shape in import_files(*(samples / name for name in need.files)).config.shapes:
         request = GlideinRequest(name="gp-x", resources=shape.resources, count=2, script="true\n")
-        assert SlurmBackend(shape.options).submission(request).argv[0] == "sbatch"
+        assert create(shape.backend, shape.options).submission(request).stdin.endswith(request.script)
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -79,18 +79,18 @@ def test_a_submit_command_that_is_more_than_one_command_is_a_comment_and_unknown
 
 
 @pytest.mark.parametrize(
-    ("template", "gres", "extra"),
+    ("template", "options"),
     [
-        ("--gres=gpu:v100:%d", "gpu:v100:{gpus}", None),
-        ("#SBATCH --gpus-per-node=%d", "gpu:{gpus}", None),
-        ("--special=%d", None, ["--special=1"]),
+        ("--gres=gpu:v100:%d", {"gres": "gpu:v100:{gpus}"}),
+        ("#SBATCH --gpus-per-node=%d", {"gpus_per_node": "{gpus}"}),
+        ("--special=%d", {"extra": ["--special=1"]}),
     ],
 )
-def test_templates_of_gpu_requests(template, gres, extra, cluster):
+def test_templates_of_gpu_requests(template, options, cluster):
     escaped = template.replace("%", "%%")
     done = cluster("gpu_only = True", more=f"[SubmitFile]\ngpu_submit = {escaped}")
-    assert done.at("shapes.gpu.options.gres") == gres
-    assert done.at("shapes.gpu.options.extra") == extra
+    found = {key: done.at(f"shapes.gpu.options.{key}") for key in ("gres", "gpus_per_node", "extra")}
+    assert {key: value for key, value in found.items() if value is not None} == options
 
 
 def test_keys_of_cluster_that_each_partition_overlays_are_obsolete(import_text):

@@ -60,7 +60,7 @@ def test_nodes_of_torque():
 
 def test_resources_of_grid_engine():
     into, rest = taken(GRIDENGINE, "-l gpu_type=k80,h_rt=3600 -pe smp 4 -w e -cwd")
-    assert into.extra == ["-w e", "-l gpu_type=k80"]
+    assert into.extra == ["-l gpu_type=k80"]
     assert into.options == {"parallel_environment": "smp"}
     assert (rest, into.last("cpus"), into.last("walltime")) == ([], "4", "3600")
 

@@ -17,6 +17,7 @@ from typing import Optional
 
 import pytest
 
+from glidepost.backends.registry import BACKENDS
 from glidepost.schema.checks import FAILED, OK, SKIPPED, Finding, exit_code
 from glidepost.schema.document import encode
 from glidepost.schema.keys import SigningKey
@@ -153,12 +154,15 @@ def test_a_file_that_is_not_there_is_named(site):
     assert str(site.file) in site()["configuration"].text
 
 
-@pytest.mark.parametrize("backend", ["pbs", "lsf"])
-def test_a_backend_of_another_version_is_named(site, backend):
+@pytest.mark.parametrize("backend", sorted(set(BACKENDS) - {"local"}))
+def test_a_client_that_is_not_installed_is_named(site, backend, tmp_path, monkeypatch):
     site.edit('"local"', f'"{backend}"')
-    found = site()
-    assert failed(found) == {"cpu: backend"}
-    assert "does not speak" in found["cpu: backend"].text
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    finding = site()["cpu: commands"]
+    assert finding.state == FAILED
+    assert "not on the PATH: " in finding.text
+    assert "command_prefix" in finding.remedy
 
 
 def test_settings_that_do_nothing_are_named(site):

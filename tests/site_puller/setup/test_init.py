@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glidepost.backends.registry import BACKENDS
 from glidepost.schema.document import validator
 from glidepost.schema.errors import ConfigError
 from glidepost.schema.keys import SigningKey
@@ -52,7 +53,7 @@ def keys_of(backend: str) -> set[str]:
     return {key for table in tables for key in table["properties"]}
 
 
-@pytest.mark.parametrize("backend", ["slurm", "local"])
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
 def test_every_key_of_the_schema_is_in_the_file(filled, backend):
     text = render(replace(filled, backend=backend))
     found = set(re.findall(r"^#?(\w+) = ", text, re.MULTILINE)) | set(
@@ -61,13 +62,13 @@ def test_every_key_of_the_schema_is_in_the_file(filled, backend):
     assert keys_of(backend) - found == set()
 
 
-@pytest.mark.parametrize("backend", ["slurm", "local"])
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
 def test_the_file_loads_as_soon_as_the_pool_is_filled_in(filled, path, backend):
     config = loaded(path, render(replace(filled, backend=backend)))
     assert (config.site, config.url, config.shapes[0].backend) == ("north", URL, backend)
 
 
-@pytest.mark.parametrize("backend", ["slurm", "local"])
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
 def test_all_that_stands_behind_a_hash_can_be_turned_on(filled, path, backend):
     text = render(replace(filled, backend=backend))
     config = loaded(path, re.sub(r"^#(?=[a-z_]+ = |\[)", "", text, flags=re.MULTILINE))
@@ -193,7 +194,9 @@ def test_a_sites_name_is_always_valid(host):
 def test_the_backend_is_guessed_from_the_path():
     assert guess_backend({"sbatch": "/usr/bin/sbatch"}.get) == ("slurm", "sbatch is on the PATH")
     assert guess_backend({}.get)[0] == "local"
-    assert guess_backend({"bsub": "/lsf/bsub", "sbatch": "/usr/bin/sbatch"}.get)[0] == "slurm"
+    assert guess_backend({"condor_submit": "/usr/bin/condor_submit", "sbatch": "/usr/bin/sbatch"}.get)[0] == "slurm"
+    assert guess_backend({"qsub": "/usr/bin/qsub", "qgpumode": "/usr/bin/qgpumode"}.get)[0] == "torque"
+    assert guess_backend({"qsub": "/usr/bin/qsub", "pbs_rsub": "/opt/pbs/bin/pbs_rsub"}.get)[0] == "pbs"
 
 
 def test_the_command_prints_the_line_and_nothing_else(tmp_path, pool_key, monkeypatch, capsys):
