@@ -144,7 +144,9 @@ def test_lines_that_would_make_glideins_something_else_are_refused(key, line):
         HTCondorBackend({key: (line,)})
 
 
-@pytest.mark.parametrize("line", ['+ProjectName = "x"', '+queue = "long"', "environment_x = 1", "MY.queue_name = 1", "rank = Memory"])
+@pytest.mark.parametrize(
+    "line", ['+ProjectName = "x"', '+queue = "long"', "environment_x = 1", "MY.queue_name = 1", "rank = Memory"]
+)
 def test_other_lines_are_taken_as_they_are(make_request, line):
     assert line in described(make_request(), lines=(line,))
 
