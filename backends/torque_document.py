@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-_TAG: Final = re.compile(r"<(?P<close>/?)(?P<name>[\w.:-]+)>")
+_TAG: Final = re.compile(r"<(?P<close>/?)(?P<name>[\w.:-]+)(?:\s[^<>]*?)?(?P<empty>/?)>")
+_HEAD: Final = re.compile(r"\s*<\?xml[^<>]*\?>")
 _ESCAPED: Final = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&"))
 _NEEDED: Final = ("Job_Id", "Job_Name", "Job_Owner", "job_state")
 
@@ -17,6 +18,7 @@ def jobs(text: str) -> Iterator[Mapping[str, str]]:
     Raises:
         ValueError: when it is not such a document, not whole, or a batch job lacks what it must have.
     """
+    text = _HEAD.sub("", text, count=1)
     path: list[str] = []
     job: dict[str, str] = {}
     end = ended = 0
@@ -30,7 +32,9 @@ def jobs(text: str) -> Iterator[Mapping[str, str]]:
             if path[:2] != ["Data", "Job"][: len(path)]:
                 raise ValueError(f"not an element of qstat -x: {tag[0][:100]!r}")
             job = {} if len(path) == 2 else job
-            continue
+            if not tag["empty"]:
+                continue
+            between = ""
         if not path or path.pop() != tag["name"]:
             raise ValueError(f"an element of qstat -x does not end where it must: {tag[0][:100]!r}")
         if len(path) == 2:

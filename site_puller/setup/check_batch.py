@@ -145,7 +145,7 @@ class _ShapeCheck:
                 return Remark(f"refused at this moment: {error.said}", "nothing to change, if that is what you expect")
             raise ConfigError(
                 f"would be refused: {error.said}",
-                hint=f"correct [shapes.{self.shape.name}]: its size, or its options (partition, account, qos, extra)",
+                hint=f"correct [shapes.{self.shape.name}]: its size, or its options (queue, account, extra)",
             ) from error
         return f"{counted(request.count, 'glidein')} at once would be accepted; nothing stays in the queue"
 

@@ -70,6 +70,8 @@ def guess_backend(which: Callable[[str], Optional[str]]) -> tuple[str, str]:
     for program, backend in _PROGRAMS.items():
         if which(program):
             return backend, f"{program} is on the PATH"
+    if which("qsub"):
+        return "pbs", 'qsub is on the PATH, and does not say whose; "torque" if qstat --version is like 6.1.3'
     return "local", f"no batch system is on the PATH, of {', '.join(sorted(set(_PROGRAMS.values())))}"
 
 

@@ -136,6 +136,18 @@ def test_what_is_not_a_whole_list_is_no_answer(text):
         listed(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        ONE.replace("<Data>", '<?xml version="1.0"?>\n<Data>'),
+        ONE.replace("<Job>", "<Job><comment/><Walltime />"),
+        ONE.replace("<Job>", '<Job kind="array">'),
+    ],
+)
+def test_what_other_versions_may_write_is_understood(text):
+    assert listed(text) == listed(ONE)
+
+
 def test_an_entity_that_is_not_one_of_five_stays_as_it_is():
     (one,) = listed(ONE.replace("gp-1", "a&amp;lt;b&nbsp;&#65;&c;"))
     assert one.name == "a&lt;b&nbsp;&#65;&c;"

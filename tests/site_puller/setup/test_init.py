@@ -195,6 +195,8 @@ def test_the_backend_is_guessed_from_the_path():
     assert guess_backend({"sbatch": "/usr/bin/sbatch"}.get) == ("slurm", "sbatch is on the PATH")
     assert guess_backend({}.get)[0] == "local"
     assert guess_backend({"condor_submit": "/usr/bin/condor_submit", "sbatch": "/usr/bin/sbatch"}.get)[0] == "slurm"
+    backend, note = guess_backend({"qsub": "/usr/bin/qsub"}.get)
+    assert (backend, "torque" in note) == ("pbs", True)
     assert guess_backend({"qsub": "/usr/bin/qsub", "qgpumode": "/usr/bin/qgpumode"}.get)[0] == "torque"
     assert guess_backend({"qsub": "/usr/bin/qsub", "pbs_rsub": "/opt/pbs/bin/pbs_rsub"}.get)[0] == "pbs"
 
