@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,7 +79,8 @@ def session_folder(work: Path, request: pytest.FixtureRequest) -> Iterator[Path]
 @pytest.fixture
 def account_folder(account: Account, session_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """An empty folder that the account owns, as pytest's own are not to be entered by others than the caller."""
-    folder = account.make_folder(session_folder / request.node.name[:30].translate({ord(c): "-" for c in "[]/ "}))
+    name = request.node.name[:20].translate({ord(c): "-" for c in "[]/ "})
+    folder = account.make_folder(session_folder / f"{name}-{zlib.crc32(request.node.nodeid.encode()):08x}")
     yield folder
     end_daemons(folder)
 

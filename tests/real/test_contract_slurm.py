@@ -22,5 +22,5 @@ class TestSlurm(Contract):
         site.clean()
 
     @pytest.fixture
-    def log_folder(self, account_folder: Path, slurm: Slurm, request: pytest.FixtureRequest) -> Path:
-        return slurm.account.make_folder(account_folder / f"100% logs {len(request.node.name)}{request.node.name[-2]}")
+    def log_folder(self, account_folder: Path, slurm: Slurm) -> Path:
+        return slurm.account.make_folder(account_folder / "100% logs")

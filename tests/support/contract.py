@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -279,7 +282,19 @@ class Contract:
         if done.returncode == 0:
             assert missing.parse_limits(done.stdout) == ()
 
-    def _check(self, site: Site, ask: Ask) -> dict[str, Finding]:
+    @pytest.fixture
+    def state(self) -> Iterator[Path]:
+        """A state folder with a token, which the account can read wherever it is."""
+        folder = Path(tempfile.mkdtemp(prefix="glidepost-test-"))
+        folder.chmod(0o755)
+        (folder / "token").write_text("a.b.c\n", encoding="utf-8")
+        (folder / "token").chmod(0o644)
+        (folder / "logs").mkdir()
+        (folder / "logs").chmod(0o777)
+        yield folder
+        shutil.rmtree(folder)
+
+    def _check(self, site: Site, ask: Ask, state: Path) -> dict[str, Finding]:
         """Returns what `glidepost puller check` finds of a shape, by its name."""
         sizes = {"cpus": 1, "memory_mib": 100, "disk_mib": 0, "walltime_s": 1800, "gpus": 0, **ask.resources}
         options = {**site.options, **ask.options}
@@ -288,8 +303,8 @@ class Contract:
         config = PullerConfig(
             site="north",
             glidein_site="north",
-            key=Path("/nowhere/site.key"),
-            state=Path("/nowhere"),
+            key=state / "site.key",
+            state=state,
             url="https://example.org",
             public_key=SigningKey(bytes(32)).public,
             shapes=(shape,),
@@ -302,26 +317,26 @@ class Contract:
         found = check_batch(config, opens=lambda _: Queue(site.backend(**options), ("env",), run=run))
         return {finding.name.removeprefix("cpu: "): finding for finding in found}
 
-    def test_check_likes_what_is_right(self, site: Site) -> None:
-        found = self._check(site, Ask(""))
+    def test_check_likes_what_is_right(self, site: Site, state: Path) -> None:
+        found = self._check(site, Ask(""), state)
         assert {name for name, finding in found.items() if finding.state == FAILED} <= {"scratch"}, found
         assert site.live() == []
 
     @pytest.mark.parametrize("ask", [f"check finds: {ask}" for ask in ASKS])
-    def test_check_finds(self, site: Site, ask: str) -> None:
+    def test_check_finds(self, site: Site, ask: str, state: Path) -> None:
         if self.lacking:
             return
-        found = self._check(site, site.asks[ask.removeprefix("check finds: ")])
+        found = self._check(site, site.asks[ask.removeprefix("check finds: ")], state)
         wrong = [finding for name, finding in found.items() if finding.state == FAILED and name != "scratch"]
         assert wrong, found
         assert all(finding.remedy for finding in wrong)
         assert site.live() == []
 
-    def test_check_finds_a_server_that_is_down(self, site: Site) -> None:
+    def test_check_finds_a_server_that_is_down(self, site: Site, state: Path) -> None:
         if self.lacking:
             return
         with site.down():
-            assert self._check(site, Ask(""))["queue"].state == FAILED
+            assert self._check(site, Ask(""), state)["queue"].state == FAILED
 
     def test_words_survive_a_shell_in_between(self, site: Site) -> None:
         """A site may reach its batch system through `ssh login01`, whose far end is a shell."""
