@@ -238,7 +238,7 @@ def test_a_clock_may_differ_by_a_minute(check, filled, skew_s, is_good):
 
 def test_a_demand_that_sites_refuse_is_found(check, filled, demand, pool_key, tmp_path):
     for changes, key, text in (
-        ({"expires_at": demand.generated_at}, pool_key, "demand 8 expired 5m ago"),
+        ({"expires_at": demand.generated_at}, pool_key, "demand 8 expired 5m"),
         ({"pool": "other"}, pool_key, "it is of pool other"),
         ({}, SigningKey.generate(), "not signed by a key we trust"),
     ):
