@@ -31,8 +31,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
-from importlib.resources import files
 from typing import ClassVar, Final, Optional
 
 from glidepost.schema.errors import ConfigError
@@ -41,7 +39,7 @@ from glidepost.schema.puller_config import Option
 from . import htcondor_refusals
 from .base import Backend, BatchJob, Command, GlideinRequest, JobState, QueueLimits, Refusal
 from .htcondor_description import check, description, files_of, is_spooled, one_line, string
-from .options import text
+from .options import program, text
 
 _ID: Final = re.compile(r"\d+\.\d+")
 _RANGE: Final = re.compile(r"^(\d+)\.\d+ - \1\.\d+\s*$", re.MULTILINE)
@@ -170,7 +168,7 @@ class HTCondorBackend(Backend):
 
     def _argv(self, verb: str, *rest: str) -> tuple[str, ...]:
         place = (text(self._options, "schedd"), text(self._options, "pool"))
-        return ("sh", "-c", _program(), "glidepost-htcondor", verb, *place, *rest)
+        return ("sh", "-c", program("htcondor.sh"), "glidepost-htcondor", verb, *place, *rest)
 
     def _described(self, request: GlideinRequest) -> tuple[str, str]:
         """Returns the submit description, and how many bytes of script come with it."""
@@ -190,8 +188,3 @@ class HTCondorBackend(Backend):
         elif state is JobState.IDLE:
             reason = str(ad.get("LastRejMatchReason") or "")
         return BatchJob(f"{cluster}.{process}", name, state, " ".join(reason.split()))
-
-
-@lru_cache(maxsize=1)
-def _program() -> str:
-    return files("glidepost.backends").joinpath("htcondor.sh").read_text(encoding="utf-8")

@@ -17,15 +17,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
-from importlib.resources import files
 from typing import ClassVar, Final, Optional
 
 from glidepost.schema.puller_config import Option
 from glidepost.schema.units import parse_size
 
 from .base import Backend, BatchJob, Command, GlideinRequest, JobState, Refusal
-from .options import text
+from .options import program, text
 
 _ID: Final = r"\d+-\d+"
 _LINE: Final = re.compile(rf"(?P<id>{_ID}\.\d+)\|(?P<state>\w+)\|(?P<name>.*)\|")
@@ -128,14 +126,9 @@ class LocalBackend(Backend):
         return Refusal(match["text"], is_limit=is_full, is_size=is_full)
 
     def _argv(self, verb: str, *rest: str) -> tuple[str, ...]:
-        return ("sh", "-c", _program(), "glidepost-local", verb, self._folder, *rest)
+        return ("sh", "-c", program("local.sh"), "glidepost-local", verb, self._folder, *rest)
 
 
 def _size(request: GlideinRequest) -> str:
     asked = request.resources
     return f"{asked.cpus} {asked.memory_mib} {asked.gpus}"
-
-
-@lru_cache(maxsize=1)
-def _program() -> str:
-    return files("glidepost.backends").joinpath("local.sh").read_text(encoding="utf-8")

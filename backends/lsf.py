@@ -28,8 +28,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
-from importlib.resources import files
 from typing import ClassVar, Final, Optional
 
 from glidepost.schema.puller_config import Option
@@ -38,7 +36,7 @@ from glidepost.schema.resources import Resources
 from . import lsf_limits, lsf_refusals
 from .base import Backend, BatchJob, Command, GlideinRequest, JobState, QueueLimits, Refusal
 from .lsf_words import Words, given, merged
-from .options import filled, text, up
+from .options import filled, program, text, up
 
 _ID: Final = r"\d+(?:\[\d+\])?"
 _UNITS_KIB: Final = {"KB": (1, 1024), "MB": (1024, 1024), "GB": (1024 * 1024, 1024 * 1024)}  # of -M, of rusage[mem]
@@ -246,9 +244,4 @@ def _reasons(text: str) -> dict[str, str]:
 
 
 def _argv(verb: str, *rest: str) -> tuple[str, ...]:
-    return ("sh", "-c", _program(), "glidepost-lsf", verb, *rest)
-
-
-@lru_cache(maxsize=1)
-def _program() -> str:
-    return files("glidepost.backends").joinpath("lsf.sh").read_text(encoding="utf-8")
+    return ("sh", "-c", program("lsf.sh"), "glidepost-lsf", verb, *rest)

@@ -1,9 +1,10 @@
-"""What several backends do with a shape's options: further words for a command line, templates, rounding up."""
+"""What several backends do with a shape's options: further words for a command line, templates, programs."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
 
 from glidepost.schema.errors import ConfigError
 from glidepost.schema.puller_config import Option
@@ -67,16 +68,10 @@ def _unquoted(value: str) -> list[str]:
     return [value]
 
 
-def script_of(commands: Iterable[Sequence[str]]) -> str:
-    """Returns a shell script that runs all of these, whatever becomes of one, and ends with 1 if one failed."""
-    lines = [f"{shlex.join(command)} || status=1" for command in commands]
-    return "\n".join(["status=0", *lines, 'exit "$status"', ""])
-
-
-def chunks(items: Sequence[str], size: int) -> Iterable[Sequence[str]]:
-    """Yields the items in parts of at most so many."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+@lru_cache
+def program(name: str) -> str:
+    """Returns a shell program of this folder, which goes along as the text of `sh -c`."""
+    return files("glidepost.backends").joinpath(name).read_text(encoding="utf-8")
 
 
 def account_and_rest(stdout: str) -> tuple[str, str]:

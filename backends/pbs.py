@@ -107,7 +107,17 @@ class PbsBackend(Backend):
 
     def submission(self, request: GlideinRequest) -> Command:
         """Returns one qsub for all glideins: an array when there are several."""
-        argv = ["qsub", *self._before, "-N", request.name, "-S", "/bin/sh", *self._mail(), "-W", "umask=022"]
+        argv = [
+            "qsub",
+            *self._before,
+            "-N",
+            request.name,
+            "-S",
+            "/bin/sh",
+            *pbs_alike.mail(*self._before, *self._extra),
+            "-W",
+            "umask=022",
+        ]
         argv += _log(request)
         argv += ["-J", f"1-{request.count}", "-r", "y"] if request.count > 1 else ["-r", "n"]
         argv += self._resources(request)
@@ -153,9 +163,7 @@ class PbsBackend(Backend):
         Raises:
             ValueError: without ids, or for one that is not a batch job of PBS, or is a whole array.
         """
-        if not batch_ids or not all(re.fullmatch(pbs_alike.ID, batch_id) for batch_id in batch_ids):
-            raise ValueError(f"not ids of PBS: {list(batch_ids)!r}")
-        return Command(("sh", "-s", *batch_ids), _REMOVAL)
+        return pbs_alike.removal(batch_ids, _REMOVAL, "PBS")
 
     def refusal(self, exit_code: int, stderr: str) -> Optional[Refusal]:
         """Returns why qsub refused, None when its words are no refusal that we know."""
@@ -175,12 +183,7 @@ class PbsBackend(Backend):
 
     def trial(self, request: GlideinRequest) -> Optional[Command]:
         """Returns a script that submits it held and deletes it at once; its exit code and words are qsub's, then."""
-        command = self.submission(request)
-        return Command(("sh", "-c", _TRIAL, "glidepost-trial", *command.argv[1:]), command.stdin)
-
-    def _mail(self) -> tuple[str, ...]:
-        """Returns that no mail is wanted, unless the site says which."""
-        return () if "-m" in (*self._before, *self._extra) else ("-m", "n")
+        return pbs_alike.trial(self.submission(request), _TRIAL)
 
     def _resources(self, request: GlideinRequest) -> list[str]:
         asked = request.resources

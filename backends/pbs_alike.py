@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Optional
 
 from glidepost.schema.errors import ConfigError
 from glidepost.schema.puller_config import Option
 
 from . import options
-from .base import QueueLimits
+from .base import Command, QueueLimits
 
 # A batch job, or one member of an array.
 ID: Final = r"\d+(?:\[\d+\])?\.[\w.-]+"
@@ -55,6 +55,27 @@ def submitted(stdout: str) -> str:
     if len(found) != 1:
         raise ValueError(f"no batch id in what qsub printed: {stdout[:200]!r}")
     return str(found[0])
+
+
+def mail(*words_of_site: str) -> tuple[str, ...]:
+    """Returns that no mail is wanted, unless the site says which."""
+    return () if "-m" in words_of_site else ("-m", "n")
+
+
+def removal(batch_ids: Sequence[str], script: str, system: str) -> Command:
+    """Returns this script with the ids as its words.
+
+    Raises:
+        ValueError: without ids, or for one that is not a batch job, or is a whole array.
+    """
+    if not batch_ids or not all(re.fullmatch(ID, batch_id) for batch_id in batch_ids):
+        raise ValueError(f"not ids of {system}: {list(batch_ids)!r}")
+    return Command(("sh", "-s", *batch_ids), script)
+
+
+def trial(submission: Command, script: str) -> Command:
+    """Returns this script with the words of a qsub, and what qsub reads from standard input."""
+    return Command(("sh", "-c", script, "glidepost-trial", *submission.argv[1:]), submission.stdin)
 
 
 def limits(stdout: str, wanted: str) -> tuple[QueueLimits, ...]:

@@ -106,7 +106,17 @@ class TorqueBackend(Backend):
     def submission(self, request: GlideinRequest) -> Command:
         """Returns one qsub for all glideins: an array when there are several."""
         log = f"{request.log_folder}/{request.name}.out" if request.log_folder else "/dev/null"
-        argv = ["qsub", *self._before, "-N", request.name, "-S", "/bin/sh", *self._mail(), "-r", "n"]
+        argv = [
+            "qsub",
+            *self._before,
+            "-N",
+            request.name,
+            "-S",
+            "/bin/sh",
+            *pbs_alike.mail(*self._before, *self._extra),
+            "-r",
+            "n",
+        ]
         argv += ["-j", "oe", "-o", log]
         if request.count > 1:
             argv += ["-t", f"1-{request.count}"]
@@ -151,9 +161,7 @@ class TorqueBackend(Backend):
         Raises:
             ValueError: without ids, or for one that is not a batch job of Torque, or is a whole array.
         """
-        if not batch_ids or not all(re.fullmatch(pbs_alike.ID, batch_id) for batch_id in batch_ids):
-            raise ValueError(f"not ids of Torque: {list(batch_ids)!r}")
-        return Command(("sh", "-s", *batch_ids), _REMOVAL)
+        return pbs_alike.removal(batch_ids, _REMOVAL, "Torque")
 
     def refusal(self, exit_code: int, stderr: str) -> Optional[Refusal]:
         """Returns why qsub refused, None when its words are no refusal that we know."""
@@ -173,12 +181,7 @@ class TorqueBackend(Backend):
 
     def trial(self, request: GlideinRequest) -> Optional[Command]:
         """Returns a script that submits it held and deletes it at once; its exit code and words are qsub's, then."""
-        command = self.submission(request)
-        return Command(("sh", "-c", _TRIAL, "glidepost-trial", *command.argv[1:]), command.stdin)
-
-    def _mail(self) -> tuple[str, ...]:
-        """Returns that no mail is wanted, unless the site says which."""
-        return () if "-m" in (*self._before, *self._extra) else ("-m", "n")
+        return pbs_alike.trial(self.submission(request), _TRIAL)
 
     def _resources(self, request: GlideinRequest) -> list[str]:
         asked = request.resources

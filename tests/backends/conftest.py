@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +13,7 @@ from pathlib import Path
 import pytest
 from all_cases import all_cases
 from cases import Case
+from sites_local import end_local
 
 from glidepost.backends.base import Backend, BatchJob, Command, GlideinRequest, JobState
 from glidepost.backends.registry import BACKENDS, create
@@ -107,18 +106,6 @@ def live_local(folder: Path, shell: str) -> Live:
     return Live(
         create("local", {"folder": str(folder / "local"), "overcommit": True}), {"PATH": f"{path}:{os.environ['PATH']}"}
     )
-
-
-def end_local(folder: Path) -> None:
-    """Ends what a test left, by the PIDs that it recorded; what has not started finds its entry gone."""
-    for entry in (folder / "local").glob("*.*"):
-        process = entry.rename(entry.with_name(f"ended-{entry.name}")) / "process"
-        if not process.exists():
-            continue
-        pid, start, _ = process.read_text().split()
-        with contextlib.suppress(OSError):
-            if Path("/proc", pid, "stat").read_text().rsplit(") ", 1)[1].split()[19] == start:
-                os.kill(int(pid), signal.SIGKILL)
 
 
 @pytest.fixture(params=["dash", "bash"])

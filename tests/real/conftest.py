@@ -12,6 +12,7 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -32,6 +33,7 @@ from glidepost.infra.demo.testbed import (
 )
 
 HERE = Path(__file__).parent
+Daemons = TypeVar("Daemons", Pool, Store, Slurm, CondorSite, GridEngine)
 IS_SKIPPED = os.environ.get("GLIDEPOST_SKIP_REAL") == "1" and "CI" not in os.environ
 
 
@@ -91,56 +93,40 @@ def condor(work: Path) -> Condor:
     return get_condor(work)
 
 
+def running(daemons: Daemons) -> Iterator[Daemons]:
+    """Yields them while they run."""
+    try:
+        daemons.start()
+        yield daemons
+    finally:
+        daemons.stop()
+
+
 @pytest.fixture(scope="session")
 def pool(account: Account, condor: Condor, session_folder: Path) -> Iterator[Pool]:
     """A pool without execution point."""
-    pool = Pool(account, condor, session_folder / "pool")
-    try:
-        pool.start()
-        yield pool
-    finally:
-        pool.stop()
+    yield from running(Pool(account, condor, session_folder / "pool"))
 
 
 @pytest.fixture(scope="session")
 def store(account: Account, session_folder: Path) -> Iterator[Store]:
     """An S3 server with the bucket and its policy."""
-    store = Store(account, session_folder / "store")
-    try:
-        store.start()
-        yield store
-    finally:
-        store.stop()
+    yield from running(Store(account, session_folder / "store"))
 
 
 @pytest.fixture(scope="session")
 def slurm(account: Account, work: Path, session_folder: Path) -> Iterator[Slurm]:
     """A Slurm of two nodes."""
-    slurm = Slurm(account, get_slurm(work), session_folder / "slurm")
-    try:
-        slurm.start()
-        yield slurm
-    finally:
-        slurm.stop()
+    yield from running(Slurm(account, get_slurm(work), session_folder / "slurm"))
 
 
 @pytest.fixture(scope="session")
 def condor_site(account: Account, condor: Condor, session_folder: Path) -> Iterator[CondorSite]:
     """An HTCondor with two cores, as a site's batch system."""
-    site = CondorSite(account, condor, session_folder / "condor-site")
-    try:
-        site.start()
-        yield site
-    finally:
-        site.stop()
+    yield from running(CondorSite(account, condor, session_folder / "condor-site"))
 
 
 @pytest.fixture(scope="session")
 def gridengine(account: Account, work: Path, session_folder: Path) -> Iterator[GridEngine]:
     """A Grid Engine of eight slots."""
-    cell = GridEngine(account, get_gridengine(work), session_folder / "gridengine")
-    try:
-        cell.start()
-        yield cell
-    finally:
-        cell.stop()
+    yield from running(GridEngine(account, get_gridengine(work), session_folder / "gridengine"))

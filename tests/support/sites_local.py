@@ -78,12 +78,17 @@ class LocalSite(Site):
         yield
 
     def clean(self) -> None:
-        """Ends what is left, by the PIDs recorded; what has not started finds its entry gone."""
-        for entry in (self.folder / "local").glob("*.*"):
-            process = entry.rename(entry.with_name(f"ended-{entry.name}")) / "process"
-            if not process.exists():
-                continue
-            pid, start, _ = process.read_text().split()
-            with contextlib.suppress(OSError):
-                if Path("/proc", pid, "stat").read_text().rsplit(") ", 1)[1].split()[19] == start:
-                    os.kill(int(pid), signal.SIGKILL)
+        """Ends what is left."""
+        end_local(self.folder)
+
+
+def end_local(folder: Path) -> None:
+    """Ends what a test left, by the PIDs that it recorded; what has not started finds its entry gone."""
+    for entry in (folder / "local").glob("*.*"):
+        process = entry.rename(entry.with_name(f"ended-{entry.name}")) / "process"
+        if not process.exists():
+            continue
+        pid, start, _ = process.read_text().split()
+        with contextlib.suppress(OSError):
+            if Path("/proc", pid, "stat").read_text().rsplit(") ", 1)[1].split()[19] == start:
+                os.kill(int(pid), signal.SIGKILL)
