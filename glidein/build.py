@@ -104,8 +104,12 @@ def build(source: Path, output: Path, *, os: str = "any", arch: Optional[str] = 
 def _unpack(source: Path, folder: Path) -> Path:
     """Unpacks a release and returns its prefix; links and names that lead out of the folder are refused."""
     try:
+        top = folder.resolve()
         with tarfile.open(source, "r:*") as tar:
             for member in tar:
+                # (a link to a link may lead further than the names say)
+                if not (top / member.name).parent.resolve().is_relative_to(top):
+                    raise ConfigError(f"{source}: {member.name} leads outside", hint="take a release of HTCondor")
                 target = Path(member.name).parent / member.linkname if member.issym() else Path(member.linkname)
                 for name in (Path(member.name), target):
                     if operating_system.path.normpath(name).startswith(("..", "/")):
@@ -116,6 +120,9 @@ def _unpack(source: Path, folder: Path) -> Path:
     except (OSError, EOFError, tarfile.TarError) as error:
         hint = "name a folder, or a .tar.gz of an HTCondor release"
         raise ConfigError(f"{source}: {error}", hint=hint) from error
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(top):
+            raise ConfigError(f"{source}: {path.name} leads outside", hint="take a release of HTCondor")
     inside = list(folder.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
 

@@ -61,5 +61,7 @@ def _show(path: Path, manifest: Manifest, *, is_json: bool) -> None:
     click.echo(f"path            {path}")
     click.echo(f"condor version  {manifest.condor_version}")
     click.echo(f"os, arch        {manifest.os}, {manifest.arch}")
-    click.echo(f"size            {manifest.size_bytes} bytes, {len(manifest.files)} files")
+    click.echo(f"glibc           {manifest.glibc or 'any'}{' or newer' if manifest.glibc else ''}")
+    click.echo(f"size            {manifest.size_bytes} bytes, unpacked {manifest.unpacked_bytes}")
+    click.echo(f"files           {len(manifest.files)}")
     click.echo(f"sha256          {manifest.sha256}")

@@ -16,20 +16,25 @@ import hashlib
 import io
 import re
 import tarfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Optional
+from typing import IO, Final, Optional, cast
 
 import msgspec
 
 from glidepost.schema.errors import ConfigError, GlidepostError
+
+from .elf import least_glibc
 
 TOP: Final = "glidein"
 KIND: Final = "glidein-manifest/1"
 _MANIFEST: Final = f"{TOP}/manifest.json"
 _SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")
 _MANIFEST_MAX_BYTES: Final = 1 << 20
+_UNPACKED_MAX_BYTES: Final = 1 << 29
+_PLAIN_TYPES: Final = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE})  # isreg() would take files with holes too
 _OS: Final = re.compile(r"[a-z0-9.]+")
 ARCHES: Final = ("x86_64", "aarch64")
 
@@ -53,6 +58,7 @@ class _Contents:
     os: str
     arch: str
     files: tuple[PackedFile, ...]
+    glibc: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,8 @@ class Manifest:
     """A tarball as the demand names it (`os`, `arch`, `sha256`, ...), and what it holds.
 
     `os` is "any" or a word such as el9 or debian12, which glidein/bootstrap compares with the node's os-release;
-    `sha256` and `size_bytes` are those of the whole tarball.
+    `sha256` and `size_bytes` are those of the whole tarball. `glibc` is the least that it
+    needs, such as "2.34".
     """
 
     condor_version: str
@@ -69,6 +76,12 @@ class Manifest:
     sha256: str
     size_bytes: int
     files: tuple[PackedFile, ...]
+    glibc: Optional[str] = None
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """What the files take once they are unpacked."""
+        return sum(file.size_bytes for file in self.files)
 
     def to_json(self) -> str:
         """Returns the manifest as JSON text, the tarball's own hash included."""
@@ -98,11 +111,15 @@ def write(output: Path, files: Mapping[str, Path], *, condor_version: str, os: s
         arch: x86_64 or aarch64.
 
     Raises:
-        ConfigError: a path, os or arch that is not safe to name, or an output that cannot be written.
+        ConfigError: a path, os or arch that is not safe to name, a damaged program, or an output that cannot be
+            written.
     """
     check_words(os, arch)
     packed = tuple(_packed(path, files[path]) for path in sorted(files))
-    contents = _Contents(KIND, condor_version, os, arch, packed)
+    try:
+        contents = _Contents(KIND, condor_version, os, arch, packed, least_glibc(files.values()))
+    except ValueError as error:
+        raise ConfigError(str(error), hint="take it from a release of HTCondor again") from error
     text = msgspec.json.format(msgspec.json.encode(contents), indent=1) + b"\n"
     partial = output.with_name(output.name + ".part")
     try:
@@ -135,7 +152,7 @@ def inspect(path: Path) -> Manifest:
     try:
         contents, found = _read(path)
         sha256, size_bytes = _digest(path)
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         hint = "name a tarball that `glidepost glidein build` made"
         raise ConfigError(f"{path}: {error}", hint=hint) from error
     expected = {file.path: file for file in contents.files}
@@ -148,7 +165,8 @@ def inspect(path: Path) -> Manifest:
             raise _untrusted(path, f"{name} is not what the manifest says")
     if "sbin/condor_master" not in found:
         raise _untrusted(path, "it holds no sbin/condor_master")
-    return Manifest(contents.condor_version, contents.os, contents.arch, sha256, size_bytes, contents.files)
+    words = (contents.condor_version, contents.os, contents.arch, sha256, size_bytes)
+    return Manifest(*words, files=contents.files, glibc=contents.glibc)
 
 
 def _packed(path: str, file: Path) -> PackedFile:
@@ -174,28 +192,72 @@ def _digest(path: Path) -> tuple[str, int]:
     return digest.hexdigest(), size_bytes
 
 
+class _Unpacked:
+    """The tar file within a .gz, of however many parts, as one stream up to a limit; remembers its last block."""
+
+    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+        self._path, self._stream = path, stream
+        self._end = 0
+        self._last = b""
+
+    def read(self, size: int) -> bytes:
+        self._last = self._stream.read(size)
+        self._end += len(self._last)
+        if self._end > _UNPACKED_MAX_BYTES:
+            raise _untrusted(self._path, f"it unpacks to more than {_UNPACKED_MAX_BYTES >> 20} MiB")
+        return self._last
+
+    def is_empty_from(self, offset: int) -> bool:
+        """Returns whether nothing but zeros follows an offset in the block that was read last, or behind it.
+
+        Where Python sees the end of a tar file, after one block of zeros, tar itself may go on.
+        """
+        rest = self._last[max(0, offset - (self._end - len(self._last))) :]
+        while rest:
+            if rest.strip(b"\0"):
+                return False
+            rest = self.read(1 << 20)
+        return True
+
+
 def _read(path: Path) -> tuple[_Contents, dict[str, PackedFile]]:
     contents: Optional[_Contents] = None
     found: dict[str, PackedFile] = {}
-    with tarfile.open(path, "r|gz") as tar:
-        for member in tar:
-            name = member.name[len(TOP) + 1 :]
-            if not member.name.startswith(f"{TOP}/") or not _SAFE_NAME.fullmatch(name):
-                raise _untrusted(path, f"it holds {member.name!r}, which is outside of {TOP}/ or has an unsafe name")
-            if not member.isreg() or name in found or (contents is not None and member.name == _MANIFEST):
-                raise _untrusted(path, f"{name} is no regular file, or there twice")
-            data = tar.extractfile(member)
-            assert data is not None, "a regular file has data"  # noqa: S101 - for mypy: isreg() was asked
-            if member.name == _MANIFEST:
-                contents = _contents(path, data.read(_MANIFEST_MAX_BYTES))
-                continue
-            digest = hashlib.sha256()
-            for block in iter(lambda data=data: data.read(1 << 20), b""):  # type: ignore[misc]
-                digest.update(block)
-            found[name] = PackedFile(name, member.size, digest.hexdigest(), bool(member.mode & 0o100))
+    with gzip.open(path) as stream:
+        unpacked = _Unpacked(path, cast("IO[bytes]", stream))
+        with tarfile.open(fileobj=cast("IO[bytes]", unpacked), mode="r|") as tar:
+            for member in tar:
+                name = _checked_name(path, member)
+                if name in found or (contents is not None and member.name == _MANIFEST):
+                    raise _untrusted(path, f"{name} is there twice")
+                data = tar.extractfile(member)
+                assert data is not None, "a regular file has data"  # noqa: S101 - for mypy: its type was asked
+                if member.name == _MANIFEST:
+                    contents = _contents(path, data.read(_MANIFEST_MAX_BYTES))
+                    continue
+                digest = hashlib.sha256()
+                for block in iter(lambda data=data: data.read(1 << 20), b""):  # type: ignore[misc]
+                    digest.update(block)
+                found[name] = PackedFile(name, member.size, digest.hexdigest(), bool(member.mode & 0o100))
+            if not unpacked.is_empty_from(tar.offset):
+                raise _untrusted(path, "something is hidden behind its end")
     if contents is None:
         raise _untrusted(path, f"it holds no {_MANIFEST}")
     return contents, found
+
+
+def _checked_name(path: Path, member: tarfile.TarInfo) -> str:
+    """Returns the path of a member below the top folder.
+
+    Raises:
+        GlidepostError: it is nothing that `write` would have packed.
+    """
+    name = member.name[len(TOP) + 1 :]
+    if not member.name.startswith(f"{TOP}/") or not _SAFE_NAME.fullmatch(name):
+        raise _untrusted(path, f"it holds {member.name!r}, which is outside of {TOP}/ or has an unsafe name")
+    if member.type not in _PLAIN_TYPES or member.pax_headers or member.mode & ~0o777:
+        raise _untrusted(path, f"{name} is no plain file")
+    return name
 
 
 def _contents(path: Path, text: bytes) -> _Contents:

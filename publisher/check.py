@@ -61,7 +61,7 @@ def check_pool(config: PublisherConfig, pool: CheckedPool, *, now: datetime) -> 
     version = attempt("pool's version", pool.condor_version)
     if version.state != OK:
         yield version
-    for name in config.glidein.tarballs:
+    for name in (*config.glidein.tarballs, *config.glidein.canary_tarballs):
         yield attempt(
             f"tarball {Path(name).name}",
             lambda name=name: _tarball(Path(name), version.text if version.state == OK else ""),  # type: ignore[misc]

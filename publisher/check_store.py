@@ -209,7 +209,7 @@ class StoreCheck:
 
     def _read_tarballs(self) -> str:
         stored = publish.read(publish.current(self._store))
-        tarballs = stored.glidein.tarballs if stored else ()
+        tarballs = stored.glidein.all_tarballs if stored else ()
         if not tarballs:
             raise Skipped("no demand names a tarball yet", remedy="glidepost publisher run, then check again")
         for tarball in tarballs:

@@ -192,5 +192,4 @@ def _release(config: PublisherConfig, store: S3Store, *, dry_run: bool) -> Glide
     public_url = config.store.public_url.rstrip("/") + ("/" + config.store.prefix).rstrip("/")
     if not dry_run:
         return release.publish(store, config.glidein, public_url=public_url)
-    tarballs = (release.describe(Path(name), public_url=public_url) for name in config.glidein.tarballs)
-    return GlideinRelease(config.glidein.channel, tuple(tarballs))
+    return release.plan(config.glidein, public_url=public_url)

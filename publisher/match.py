@@ -119,7 +119,7 @@ class Matcher:
 
     def _reasons(self, job: JobGroup, mine: _Side, site: str, shape: ShapeReport, theirs: _Side) -> tuple[str, ...]:
         group, rules = job.group, self._rules.get(site, _NO_RULES)
-        found = list(group.shortfalls(shape.offers))
+        found = list(group.shortfalls(shape.offers, backfill=shape.gpu_backfill))
         refusals = (
             ("the pool's rules for this site", rules.accept, rules.deny),
             ("the site", shape.accept, shape.deny),

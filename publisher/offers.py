@@ -105,7 +105,7 @@ def match(
         for name, site in offers.sites.items():
             if site.new:
                 chosen.append(Candidate(site.new, 1))
-            capacities = [group.capacity(shape.offers) for shape, _ in site.shapes]
+            capacities = [group.capacity(shape.offers, backfill=shape.gpu_backfill) for shape, _ in site.shapes]
             large = [(shape, offer, count) for (shape, offer), count in zip(site.shapes, capacities) if count]
             good = [item for item in large if fits(job, name, item[0])]
             if len(good) < len(large):

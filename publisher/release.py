@@ -7,13 +7,18 @@ import io
 import json
 import tarfile
 import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Final, Optional
 
 from glidepost.schema.demand import GlideinRelease, Tarball
 from glidepost.schema.errors import ConfigError
 from glidepost.schema.publisher_config import GlideinSettings
 
 from .store import S3Store
+
+CANARY: Final = "canary"
+MAX_MANIFEST_BYTES: Final = 1 << 20
 
 
 def describe(path: Path, *, public_url: str) -> Tarball:
@@ -30,20 +35,44 @@ def key_of(sha256: str) -> str:
     return f"v1/glidein/{sha256}.tar.gz"
 
 
+def plan(settings: GlideinSettings, *, public_url: str) -> GlideinRelease:
+    """Returns the release as the demand names it, and uploads nothing.
+
+    Raises:
+        ConfigError: for a tarball that is none, and channels that do not go together.
+    """
+    return _release(settings, lambda path: describe(path, public_url=public_url))
+
+
 def publish(store: S3Store, settings: GlideinSettings, *, public_url: str) -> GlideinRelease:
-    """Uploads the tarballs that are not in the store yet, and returns the release that names them all."""
-    tarballs = []
-    for name in settings.tarballs:
-        tarball, body = _read(Path(name), public_url)
-        if not store.exists(key_of(tarball.sha256)):
-            store.put(
-                key_of(tarball.sha256),
-                body,
-                content_type="application/gzip",
-                cache_seconds=365 * 86400,
-            )
-        tarballs.append(tarball)
-    return GlideinRelease(settings.channel, tuple(tarballs))
+    """Uploads the tarballs that are not in the store yet, and returns the release that names them all.
+
+    Nothing is ever removed there: what an older configuration named can be named again, and glideins that wait in a
+    queue still find what they were told.
+    """
+
+    def upload(path: Path) -> Tarball:
+        tarball, body = _read(path, public_url)
+        key = key_of(tarball.sha256)
+        if not store.exists(key):
+            store.put(key, body, content_type="application/gzip", cache_seconds=365 * 86400)
+        return tarball
+
+    return _release(settings, upload)
+
+
+def _release(settings: GlideinSettings, described: Callable[[Path], Tarball]) -> GlideinRelease:
+    canaries = tuple(described(Path(name)) for name in settings.canary_tarballs)
+    if canaries and settings.channel == CANARY:
+        raise ConfigError(
+            f"[glidein] channel is {CANARY!r}, and canary_tarballs are called so", hint='call it "stable"'
+        )
+    return GlideinRelease(
+        settings.channel,
+        tuple(described(Path(name)) for name in settings.tarballs),
+        site_channels=dict.fromkeys(sorted(settings.canary_sites), CANARY) if canaries else {},
+        channels={CANARY: canaries} if canaries else {},
+    )
 
 
 def _read(path: Path, public_url: str) -> tuple[Tarball, bytes]:
@@ -53,9 +82,24 @@ def _read(path: Path, public_url: str) -> tuple[Tarball, bytes]:
         body = path.read_bytes()
         with tarfile.open(fileobj=io.BytesIO(body)) as archive:
             member = archive.extractfile("glidein/manifest.json")
-            manifest = json.load(member) if member else {}
+            manifest = json.loads(member.read(MAX_MANIFEST_BYTES)) if member else {}
         words = {name: str(manifest[name]) for name in ("os", "arch", "condor_version")}
+        glibc, unpacked_bytes = manifest.get("glibc"), _unpacked_bytes(manifest)
     except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"[glidein] tarballs: {path}: {error}", hint=hint) from error
     digest = hashlib.sha256(body).hexdigest()
-    return Tarball(url=f"{public_url}/{key_of(digest)}", sha256=digest, size_bytes=len(body), **words), body
+    url = f"{public_url}/{key_of(digest)}"
+    tarball = Tarball(
+        url=url,
+        sha256=digest,
+        size_bytes=len(body),
+        glibc=None if glibc is None else str(glibc),
+        unpacked_bytes=unpacked_bytes,
+        **words,
+    )
+    return tarball, body
+
+
+def _unpacked_bytes(manifest: Mapping[str, Any]) -> Optional[int]:
+    """Returns what the files take that a manifest names, None when it names none."""
+    return sum(int(file["size_bytes"]) for file in manifest.get("files", ())) or None

@@ -141,10 +141,15 @@ def _running(metrics: Optional[Metrics]) -> Iterator[Text]:
 
 
 def _code(demand: Demand) -> Iterator[Text]:
-    for tarball in demand.glidein.tarballs:
-        yield Text(
-            f"glideins run HTCondor {tarball.condor_version} for {tarball.os} {tarball.arch} ({demand.glidein.channel})"
-        )
+    release = demand.glidein
+    for channel, tarballs in {release.channel: release.tarballs, **release.channels}.items():
+        for tarball in tarballs:
+            needs = f", glibc {tarball.glibc} or newer" if tarball.glibc else ""
+            text = f"glideins run HTCondor {tarball.condor_version} for {tarball.os} {tarball.arch}{needs} ({channel})"
+            yield Text(f"{text}: {tarball.sha256[:12]}")
+    for channel in sorted(set(release.site_channels.values())):
+        sites = sorted(site for site, name in release.site_channels.items() if name == channel)
+        yield Text(f"channel {channel} goes to {', '.join(sites)}")
 
 
 def _table(*headings: str) -> Table:

@@ -58,6 +58,7 @@ _EXPRESSIONS: Final = {
         " && (TARGET.RequestGPUs =?= undefined || MY.GPUs >= TARGET.RequestGPUs)"
     ),
     "GLIDEPOST_Start": "time()",
+    "PYGLIDEIN_TIME_TO_LIVE": "GLIDEIN_ToDie - time()",
 }
 _NO_RULES: Final = SiteRules()
 # The words of /etc/os-release that the glidein chooses its tarball by, as HTCondor's OpSysAndVer begins.
@@ -91,6 +92,8 @@ def offline(site: str, shape: ShapeReport, condor_version: str, rules: SiteRules
         **{name: value for name, value in said.items() if not name.startswith("GPUs_")},
         "GLIDEPOST_Site": site,
         "GLIDEPOST_Shape": shape.name,
+        "GLIDEIN_SiteResource": shape.name,
+        "GLIDEIN_Max_Walltime": offers.walltime_s,  # (the glidein says more: what user jobs may use, and its end)
         "CondorVersion": f"$CondorVersion: {condor_version} $",
     }
     resources = {"Cpus": offers.cpus, "Memory": offers.memory_mib, "Disk": offers.disk_mib * 1024, "GPUs": offers.gpus}
@@ -99,7 +102,7 @@ def offline(site: str, shape: ShapeReport, condor_version: str, rules: SiteRules
     texts = {name: _literal(value) for name, value in literals.items()}
     texts.update(_gpus(offers.gpus, said))
     texts.update(_EXPRESSIONS, **_times(offers.walltime_s))
-    clauses = start.clauses(gpus=offers.gpus, accept=shape.accept, deny=shape.deny)
+    clauses = start.clauses(gpus=offers.gpus, backfill=shape.gpu_backfill, accept=shape.accept, deny=shape.deny)
     clauses += shape.jobs.clauses()
     clauses += start.clauses(gpus=0, accept=rules.accept, deny=rules.deny)
     texts["Start"] = " && ".join([*(f"({clause})" for clause in clauses), "(time() < GLIDEIN_ToRetire)"])

@@ -24,6 +24,7 @@ NAMES: Final[Mapping[str, str]] = {
     "OpSysAndVer": TEXT,
     "OpSysMajorVer": NUMBER,
     "GLIDEIN_Site": TEXT,
+    "GLIDEPOST_Backfill": SWITCH,
     "GLIDEPOST_Site": TEXT,
     "GLIDEPOST_Shape": TEXT,
     "GPUs_Capability": DECIMAL,

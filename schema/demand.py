@@ -41,13 +41,13 @@ class Group:
     sites: dict[str, int] = field(default_factory=dict)
     shapes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def shortfalls(self, offer: Resources) -> tuple[str, ...]:
+    def shortfalls(self, offer: Resources, *, backfill: bool = False) -> tuple[str, ...]:
         """Returns why such a glidein cannot run these user jobs, one phrase for each reason; empty when it can."""
-        return shortfalls(self.request, offer, max_runtime_s=self.max_runtime_s)
+        return shortfalls(self.request, offer, max_runtime_s=self.max_runtime_s, backfill=backfill)
 
-    def capacity(self, offer: Resources) -> int:
+    def capacity(self, offer: Resources, *, backfill: bool = False) -> int:
         """Returns how many of these user jobs one such glidein runs side by side."""
-        return capacity(self.request, offer, max_runtime_s=self.max_runtime_s)
+        return capacity(self.request, offer, max_runtime_s=self.max_runtime_s, backfill=backfill)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,10 @@ class ShapeView:
 
 @dataclass(frozen=True)
 class Tarball:
-    """One build of HTCondor's execution side. `sha256` is what a glidein checks before it unpacks `url`."""
+    """One build of HTCondor's execution side. `sha256` is what a glidein checks before it unpacks `url`.
+
+    `glibc` is the least that a node must have, such as "2.34", null when nobody knows.
+    """
 
     os: str
     arch: str
@@ -106,15 +109,35 @@ class Tarball:
     url: str
     sha256: str
     size_bytes: int
+    glibc: Optional[str] = None
+    unpacked_bytes: Optional[int] = None
 
 
 @dataclass(frozen=True)
 class GlideinRelease:
-    """The code that glideins run."""
+    """The code that glideins run: the tarballs of `channel`, and those of other channels, which some sites take first.
+
+    `channels` is by the name of such a channel, `site_channels` tells which sites take which.
+    """
 
     channel: str
     tarballs: tuple[Tarball, ...]
     site_channels: dict[str, str] = field(default_factory=dict)
+    channels: dict[str, tuple[Tarball, ...]] = field(default_factory=dict)
+
+    @property
+    def all_tarballs(self) -> tuple[Tarball, ...]:
+        """Those of all channels, each once."""
+        others = (tarball for tarballs in self.channels.values() for tarball in tarballs)
+        return tuple(dict.fromkeys((*self.tarballs, *others)))
+
+    def of_site(self, site: str) -> tuple[tuple[Tarball, ...], ...]:
+        """Returns what glideins of a site may run.
+
+        First the tarballs of its own channel, if it has one; then the common ones, for nodes that none of these is for.
+        """
+        own = self.channels.get(self.site_channels.get(site, ""), ())
+        return (own, self.tarballs) if own else (self.tarballs,)
 
 
 @dataclass(frozen=True)

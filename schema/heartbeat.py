@@ -79,6 +79,11 @@ class ShapeReport:
     breaker: Optional[BreakerView] = None
     jobs: Bounds = Bounds()
 
+    @property
+    def gpu_backfill(self) -> bool:
+        """Whether user jobs that ask for no GPU may use cores of its glideins with GPUs."""
+        return self.advertises.get("GLIDEPOST_Backfill") is True
+
 
 @dataclass(frozen=True)
 class Heartbeat(Document):

@@ -62,10 +62,15 @@ class StoreSettings:
 
 @dataclass(frozen=True)
 class GlideinSettings:
-    """What glideins run, and how long their token is good."""
+    """What glideins run, and how long their token is good.
+
+    The sites in `canary_sites` take `canary_tarballs` first, as channel "canary".
+    """
 
     tarballs: tuple[str, ...] = ()
     channel: str = "stable"
+    canary_tarballs: tuple[str, ...] = ()
+    canary_sites: tuple[str, ...] = ()
     token_life_s: int = 72 * 3600
 
 
@@ -118,7 +123,11 @@ class PublisherConfig:
             ),
             census=replace(config.census, token_directory=absolute(config.census.token_directory)),
             store=replace(store, credentials=absolute(store.credentials)),
-            glidein=replace(glidein, tarballs=tuple(required(name) for name in glidein.tarballs)),
+            glidein=replace(
+                glidein,
+                tarballs=tuple(required(name) for name in glidein.tarballs),
+                canary_tarballs=tuple(required(name) for name in glidein.canary_tarballs),
+            ),
         )
 
 

@@ -74,19 +74,26 @@ class Shape:
     fit: Optional[Fit] = None
     memory_margin_mib: int = 0
     retirement_s: int = 0
+    stagger_s: int = 0
     caps: Caps = Caps()
     cost_per_hour: Optional[float] = None
     jobs: Bounds = Bounds()
     setup: tuple[str, ...] = ()
+    gpu_backfill: bool = False
 
     @cached_property
     def offers(self) -> Resources:
-        """What user jobs will find: without the margin of memory, and without the end, in which no user job starts."""
+        """What user jobs will find: without the margin of memory, and without the end, in which no user job starts.
+
+        Of glideins that end at times of their own, what the one that ends first has.
+        """
         asked = self.resources
+        end_s = max(self.retire_s, leave_s(asked.walltime_s))
+        early_s = max(0, min(self.stagger_s, asked.walltime_s // 2 - end_s))
         return replace(
             asked,
             memory_mib=asked.memory_mib - self.memory_margin_mib,
-            walltime_s=asked.walltime_s - max(self.retire_s, leave_s(asked.walltime_s)),
+            walltime_s=asked.walltime_s - end_s - early_s,
         )
 
     @property
@@ -125,6 +132,22 @@ class GlideinOptions:
     checks: tuple[str, ...] = ()
     cvmfs: tuple[str, ...] = ()
     log_size_mib: int = 200
+    rank: str = ""
+    group: str = ""
+    drain_file: str = ""
+    stagger_s: int = 0
+    require: tuple[str, ...] = ()
+    check_every_s: int = 600
+    cvmfsexec: str = ""
+    parrot: str = ""
+    job_setup: tuple[str, ...] = ()
+    apptainer: str = ""
+    user_image: str = ""
+    binds: tuple[str, ...] = ()
+    glidein_image: str = ""
+    logs: str = "failed"
+    logs_every_s: int = 0
+    logs_max_mib: int = 8
 
 
 @dataclass(frozen=True)
@@ -270,10 +293,12 @@ def _shape(path: Path, name: str, table: dict[str, Any], glidein: GlideinOptions
         fit=_picked(table, Fit) if table.get("fit") else None,
         memory_margin_mib=table.get("memory_margin_mib", 0),
         retirement_s=glidein.retirement_s,
+        stagger_s=glidein.stagger_s,
         caps=_picked(table, Caps),
         cost_per_hour=table.get("cost_per_hour"),
         jobs=_picked(table.get("jobs", {}), Bounds),
         setup=tuple(table.get("setup", ())),
+        gpu_backfill=table.get("gpu_backfill", False),
     )
     _refuse_nonsense(f"{path}: [shapes.{name}]", table, shape)
     return shape

@@ -98,8 +98,17 @@ class Bounds:
         return tuple(found)
 
 
-def shortfalls(request: Request, offer: Resources, *, max_runtime_s: Optional[int] = None) -> tuple[str, ...]:
-    """Returns why a glidein cannot run such a user job, one phrase for each reason; empty when it can."""
+def shortfalls(
+    request: Request, offer: Resources, *, max_runtime_s: Optional[int] = None, backfill: bool = False
+) -> tuple[str, ...]:
+    """Returns why a glidein cannot run such a user job, one phrase for each reason; empty when it can.
+
+    Args:
+        request: What the user job asks for.
+        offer: What the glidein has.
+        max_runtime_s: How long the user job may run.
+        backfill: User jobs that ask for no GPU may have the cores that leave one to each GPU, as in start.clauses.
+    """
     found = []
     if request.cpus > offer.cpus:
         found.append(f"asks for {request.cpus} cpus of {offer.cpus}")
@@ -109,18 +118,21 @@ def shortfalls(request: Request, offer: Resources, *, max_runtime_s: Optional[in
         found.append(f"asks for {format_size(request.disk_mib)} of {format_size(offer.disk_mib)} disk")
     if request.gpus > offer.gpus:
         found.append(f"asks for {request.gpus} gpus of {offer.gpus}")
-    if offer.gpus and not request.gpus:
+    if offer.gpus and not request.gpus and not backfill:
         found.append("asks for no gpu, and this glidein keeps its gpus for those that do")
+    elif not request.gpus and offer.cpus - offer.gpus < request.cpus <= offer.cpus:
+        found.append(f"asks for {request.cpus} cpus of {offer.cpus}, and this glidein keeps one for each gpu")
     if max_runtime_s is not None and max_runtime_s > offer.walltime_s:
         found.append(f"may run {format_duration(max_runtime_s)} of {format_duration(offer.walltime_s)}")
     return tuple(found)
 
 
-def capacity(request: Request, offer: Resources, *, max_runtime_s: Optional[int] = None) -> int:
-    """Returns how many such user jobs one glidein runs side by side; 0 when not even one fits."""
-    if shortfalls(request, offer, max_runtime_s=max_runtime_s):
+def capacity(request: Request, offer: Resources, *, max_runtime_s: Optional[int] = None, backfill: bool = False) -> int:
+    """Returns how many such user jobs one glidein runs side by side; 0 when not even one fits. See shortfalls."""
+    if shortfalls(request, offer, max_runtime_s=max_runtime_s, backfill=backfill):
         return 0
-    return places(request, cpus=offer.cpus, memory_mib=offer.memory_mib, disk_mib=offer.disk_mib, gpus=offer.gpus)
+    cpus = offer.cpus if request.gpus else offer.cpus - offer.gpus
+    return places(request, cpus=cpus, memory_mib=offer.memory_mib, disk_mib=offer.disk_mib, gpus=offer.gpus)
 
 
 def places(request: Request, *, cpus: int, memory_mib: int, disk_mib: int, gpus: int) -> int:

@@ -12,15 +12,22 @@ from collections.abc import Iterable, Sequence
 from typing import Optional
 
 
-def clauses(*, gpus: int, accept: Sequence[str] = (), deny: Sequence[str] = ()) -> tuple[str, ...]:
+def clauses(
+    *, gpus: int, backfill: bool = False, accept: Sequence[str] = (), deny: Sequence[str] = ()
+) -> tuple[str, ...]:
     """Returns ClassAd expressions that must all be true; none when every user job is welcome.
 
     Args:
-        gpus: Of the glidein. GPUs are kept for those who ask for them, as in resources.shortfalls.
+        gpus: Of the glidein. GPUs are kept for those who ask for them, as in resources.shortfalls; the glidein itself
+            adds this clause (glidein/bootstrap/8-gpus.sh).
+        backfill: Those who ask for none may have the cores that leave one to each free GPU.
         accept: Accounting groups and domains that may run.
         deny: Those that may not.
     """
-    found = ["(TARGET.RequestGPUs ?: 0) > 0"] if gpus else []
+    found = []
+    if gpus:
+        room = " || MY.Cpus - (TARGET.RequestCpus ?: 1) >= (MY.GPUs ?: 0)" if backfill else ""
+        found.append(f"(TARGET.RequestGPUs ?: 0) > 0{room}")
     if accept:
         found.append(_any(accept))
     if deny:

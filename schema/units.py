@@ -16,7 +16,7 @@ _DURATION_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 # Keys of configuration files that hold a quantity, and the unit that the code's name for it ends in.
 SIZES: Final = frozenset(
-    {"memory", "disk", "memory_step", "disk_step", "gpu_memory", "max_size", "memory_margin", "log_size"}
+    {"memory", "disk", "memory_step", "disk_step", "gpu_memory", "max_size", "memory_margin", "log_size", "logs_max"}
     | {"min_memory", "min_disk", "max_memory", "max_disk"}
 )
 DURATIONS: Final = frozenset(
@@ -30,6 +30,9 @@ DURATIONS: Final = frozenset(
         "retirement",
         "update_interval",
         "excess_grace",
+        "stagger",
+        "check_every",
+        "logs_every",
     }
 )
 # Tables whose keys are somebody else's: a batch system's words, names of variables.

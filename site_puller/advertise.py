@@ -32,4 +32,6 @@ def advertises(config: PullerConfig, shape: Shape) -> dict[str, Literal]:
             "GPUs_Capability": shape.gpu_capability,
         }
         said.update({name: value for name, value in properties.items() if value is not None})
+        if shape.gpu_backfill:
+            said["GLIDEPOST_Backfill"] = True
     return said

@@ -38,7 +38,11 @@ class Waiting:
 
     def capacity(self, shape: Shape) -> int:
         """Returns how many user jobs of the group one glidein of a shape runs side by side; 0 when not one."""
-        return 0 if obstacles(self.group, self.site, shape) else self.group.capacity(shape.offers)
+        return (
+            0
+            if obstacles(self.group, self.site, shape)
+            else self.group.capacity(shape.offers, backfill=shape.gpu_backfill)
+        )
 
 
 def assigned(demand: Demand, site: str, prefer: Sequence[str] = ("gpus", "memory")) -> list[Waiting]:
@@ -71,7 +75,7 @@ def obstacles(group: Group, site: str, shape: Shape) -> tuple[str, ...]:
     Held against each other are what the user jobs ask for and what the glidein will advertise (`Shape.offers`), not
     what the batch system is asked for: else a site submits for ever glideins that their user jobs cannot use.
     """
-    found = (*group.shortfalls(shape.offers), *shape.jobs.refusals(group.request))
+    found = (*group.shortfalls(shape.offers, backfill=shape.gpu_backfill), *shape.jobs.refusals(group.request))
     return found if found or _is_named(group, site, shape) else ("does not match, says the pool",)
 
 

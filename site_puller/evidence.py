@@ -26,7 +26,7 @@ CLAIMED_GRACE: Final = timedelta(minutes=30)
 SUCCESSES: Final = frozenset({"idle-shutdown", "never-claimed", "deadline"})
 _FAILURES: Final = frozenset(
     {"never-joined", "startd-failed", "tarball-untrusted", "tarball-unavailable", "token-unreadable", "no-scratch"}
-    | {"bad-request", "check-failed", "setup-failed"}
+    | {"no-gpu", "bad-request", "check-failed", "setup-failed"}
 )
 NOWHERE: Final = "?"  # the host of a record that names none
 

@@ -39,9 +39,11 @@ _MAX_KEPT: Final = 20_000  # records that somebody has not judged yet
 _MAX_BYTES: Final = 16384
 _MAX_CODES: Final = 64  # as in heartbeat-1.schema.json
 _MAX_COUNT: Final = 1_000_000_000  # same
+_MAX_CORE_S: Final = 1_000_000_000_000
 
 _CODE: Final = re.compile(r"[a-z][a-z0-9:-]{0,63}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_VERSION: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}")
 _BATCH_JOB: Final = re.compile(r"[A-Za-z0-9_.\[\]-]{1,128}")
 _HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,255}")
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?Z")
@@ -52,7 +54,12 @@ _HOPELESS: Final = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXI
 
 @dataclass(frozen=True)
 class Ended:
-    """How one glidein ended. Empty text and None: its record did not say, or said what cannot be."""
+    """How one glidein ended. Empty text and None: its record did not say, or said what cannot be.
+
+    `startd_at` is when HTCondor was started, `claimed_at` when the first user job came. Of the seconds of all cores
+    since then, user jobs' programs ran for `busy_core_s`, and the rest is `idle_core_s`. `failed_checks` are the names
+    of those checks of the node that failed, whether they had to be passed or not.
+    """
 
     serial: int
     outcome: str
@@ -63,6 +70,13 @@ class Ended:
     batch_job: str = ""
     started_at: Optional[Moment] = None
     ended_at: Optional[Moment] = None
+    startd_at: Optional[Moment] = None
+    claimed_at: Optional[Moment] = None
+    user_jobs: Optional[int] = None
+    busy_core_s: Optional[int] = None
+    idle_core_s: Optional[int] = None
+    condor_version: str = ""
+    failed_checks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -216,6 +230,13 @@ def _record(file: Path, serial: int) -> Optional[Ended]:
         batch_job=_text(data.get("batch_job"), _BATCH_JOB),
         started_at=_moment(data.get("started_at")),
         ended_at=_moment(data.get("ended_at")),
+        startd_at=_moment(data.get("startd_at")),
+        claimed_at=_moment(data.get("claimed_at")),
+        user_jobs=_number(data.get("user_jobs"), _MAX_COUNT),
+        busy_core_s=_number(data.get("busy_core_s"), _MAX_CORE_S),
+        idle_core_s=_number(data.get("idle_core_s"), _MAX_CORE_S),
+        condor_version=_text(data.get("condor_version"), _VERSION),
+        failed_checks=_failed(data.get("checks")),
     )
 
 
@@ -234,6 +255,17 @@ def _body(file: Path) -> Optional[bytes]:
 
 def _text(value: Any, pattern: re.Pattern[str]) -> str:
     return value if isinstance(value, str) and pattern.fullmatch(value) else ""
+
+
+def _number(value: Any, most: int) -> Optional[int]:
+    return value if type(value) is int and 0 <= value <= most else None
+
+
+def _failed(value: Any) -> tuple[str, ...]:
+    """Returns the names of failed checks, in their order, of an object of results by name."""
+    if not isinstance(value, dict):
+        return ()
+    return tuple(name for name, result in value.items() if result == "failed" and _text(name, _CODE))[:_MAX_CODES]
 
 
 def _moment(value: Any) -> Optional[datetime]:

@@ -14,6 +14,8 @@ from glidepost.schema.demand import Demand, Rules
 from glidepost.schema.errors import ConfigError
 from glidepost.schema.puller_config import GlideinOptions, PullerConfig, Shape
 
+from . import tarballs
+
 # All checks together; batch systems keep a copy of the script for each submission.
 _MAX_CHECK_BYTES: Final = 65536
 # Names that HTCondor or the glidein itself gives a value.
@@ -57,10 +59,7 @@ def _facts(config: PullerConfig, shape: Shape, demand: Demand, name: str) -> dic
         "GLIDEPOST_TOKEN_FILE": str(config.token_file),
         "GLIDEPOST_SCRATCH": shape.scratch,
         "GLIDEPOST_CACHE": glidein.cache,
-        "GLIDEPOST_TARBALLS": "\n".join(
-            f"{item.os} {item.arch} {item.condor_version} {item.sha256} {item.size_bytes} {item.url}"
-            for item in demand.glidein.tarballs
-        ),
+        "GLIDEPOST_TARBALLS": tarballs.lines(demand.glidein, config.site),
         "GLIDEPOST_NETWORK_INTERFACE": glidein.network_interface,
         "GLIDEPOST_START": _start(config, shape, demand),
         "GLIDEPOST_GPU_DISCOVERY": glidein.gpu_discovery,
@@ -68,8 +67,34 @@ def _facts(config: PullerConfig, shape: Shape, demand: Demand, name: str) -> dic
         "GLIDEPOST_OUTCOMES": str(config.outcomes_folder),
         "GLIDEPOST_SETUP": "\n".join(shape.setup),
         "GLIDEPOST_PROXY": glidein.proxy,
+        "GLIDEPOST_BACKFILL": "yes" if shape.gpu_backfill else "",
+        "GLIDEPOST_LOGS_FOLDER": str(config.log_folder),
+        **_ways(glidein),
         **environment(glidein),
         **_checks(glidein),
+        **_own_checks(),
+    }
+
+
+def _ways(glidein: GlideinOptions) -> dict[str, str]:
+    """Returns how a glidein is to treat its node and its user jobs."""
+    return {
+        "GLIDEPOST_RANK": glidein.rank,
+        "GLIDEPOST_GROUP": glidein.group,
+        "GLIDEPOST_DRAIN_FILE": glidein.drain_file,
+        "GLIDEPOST_STAGGER_S": str(glidein.stagger_s),
+        "GLIDEPOST_REQUIRE": " ".join(glidein.require),
+        "GLIDEPOST_CHECK_EVERY_S": str(glidein.check_every_s),
+        "GLIDEPOST_CVMFSEXEC": glidein.cvmfsexec,
+        "GLIDEPOST_PARROT": glidein.parrot,
+        "GLIDEPOST_JOB_SETUP": "\n".join(glidein.job_setup),
+        "GLIDEPOST_APPTAINER": glidein.apptainer,
+        "GLIDEPOST_USER_IMAGE": glidein.user_image,
+        "GLIDEPOST_BINDS": "\n".join(glidein.binds),
+        "GLIDEPOST_GLIDEIN_IMAGE": glidein.glidein_image,
+        "GLIDEPOST_LOGS": glidein.logs,
+        "GLIDEPOST_LOGS_EVERY_S": str(glidein.logs_every_s),
+        "GLIDEPOST_LOGS_MAX_MIB": str(glidein.logs_max_mib),
     }
 
 
@@ -95,6 +120,14 @@ def _checks(glidein: GlideinOptions) -> dict[str, str]:
     texts = checks(glidein)
     said = {f"GLIDEPOST_CHECK_{number}": text for number, text in enumerate(texts.values(), 1)}
     return {"GLIDEPOST_CHECKS": " ".join(texts), **said}
+
+
+@lru_cache(maxsize=1)
+def _own_checks() -> dict[str, str]:
+    """Returns Glidepost's own checks, which go along with each glidein too."""
+    texts = _texts("checks")
+    said = {f"GLIDEPOST_OWN_CHECK_{number}": text for number, text in enumerate(texts.values(), 1)}
+    return {"GLIDEPOST_OWN_CHECKS": " ".join(texts), **said}
 
 
 def checks(glidein: GlideinOptions) -> dict[str, str]:
@@ -150,7 +183,7 @@ def _read(path: str) -> bytes:
 def _start(config: PullerConfig, shape: Shape, demand: Demand) -> str:
     """Returns the extra START expression: the shape's rules, the pool's for this site, and what the site wrote."""
     clauses = [
-        *start.clauses(gpus=shape.resources.gpus, accept=shape.accept, deny=shape.deny),
+        *start.clauses(gpus=0, accept=shape.accept, deny=shape.deny),  # (of GPUs the glidein takes care by itself)
         *shape.jobs.clauses(),
     ]
     rules = demand.rules.get(config.site, Rules())
@@ -162,6 +195,11 @@ def _start(config: PullerConfig, shape: Shape, demand: Demand) -> str:
 
 @lru_cache(maxsize=1)
 def _bootstrap() -> str:
-    folder = resources.files("glidepost.glidein").joinpath("bootstrap")
-    parts = sorted((part for part in folder.iterdir() if part.name.endswith(".sh")), key=lambda part: part.name)
-    return "".join(part.read_text(encoding="utf-8") for part in parts)
+    return "".join(_texts("bootstrap").values())
+
+
+def _texts(folder: str) -> dict[str, str]:
+    """Returns the shell scripts in a folder of glidepost.glidein by their names without ending, in the names' order."""
+    parts = resources.files("glidepost.glidein").joinpath(folder).iterdir()
+    found = {part.name[: -len(".sh")]: part.read_text(encoding="utf-8") for part in parts if part.name.endswith(".sh")}
+    return dict(sorted(found.items()))

@@ -9,7 +9,8 @@ write_outcome() {
       "$(json "${glidein}")" "$(json "${GLIDEPOST_NAME:-}")" "$(json "${GLIDEPOST_SHAPE:-}")"
     printf '"host":%s,"batch_job":%s,"started_at":%s,"ended_at":%s,' \
       "$(json "${host}")" "$(json "${batch_job}")" "$(json "${started_at}")" "$(json "$(now)")"
-    printf '"outcome":%s,"detail":%s,"condor_exit":%s}\n' "$(json "$1")" "$(json "$2")" "${condor_exit}"
+    printf '"outcome":%s,"detail":%s,"condor_exit":%s,' "$(json "$1")" "$(json "$2")" "${condor_exit}"
+    describe_use
   } >"${record}.part"; then
     mv -- "${record}.part" "${record}"
   else
@@ -17,11 +18,34 @@ write_outcome() {
   fi
 }
 
+# Prints the rest of the record: what the glidein was used for (8-usage.sh), and what the checks of the node said.
+describe_use() {
+  time_of "${startd_at}"
+  printf '"startd_at":%s,' "${value}"
+  time_of "${claimed_at}"
+  printf '"claimed_at":%s,"user_jobs":%s,"cpus":%s,' "${value}" "${user_jobs}" "${cpus:-null}"
+  printf '"busy_core_s":%s,"idle_core_s":%s,' "${busy_core_s}" "${idle_core_s}"
+  set -- "${tarball:-}" # (the line that choose_tarball has chosen)
+  printf '"condor_version":%s,"checks":{' "$(json "${startd_at:+${1%% *}}")"
+  separator=''
+  while IFS='=' read -r check result; do
+    [ -n "${result}" ] || continue
+    printf '%s%s:%s' "${separator}" "$(json "${check}")" "$(json "${result}")"
+    separator=,
+  done <<LINES
+${checks_done:-}
+LINES
+  printf '}}\n'
+}
+
 # Ends what still runs out of the scratch folder: HTCondor gives each of its processes and user jobs a variable that
 # names a path in it, and no process of another glidein has that.
-end_leftovers() {
+end_leftovers() { end_processes "${scratch}/"; }
+
+# end_processes TEXT: ends those that have this text in their environment.
+end_processes() {
   # shellcheck disable=SC2013  # these are words: /proc/<number>/environ
-  for entry in $(grep -lsF -e "${scratch}/" /proc/[0-9]*/environ); do
+  for entry in $(grep -lsF -e "$1" /proc/[0-9]*/environ); do
     pid=${entry#/proc/}
     pid=${pid%/environ}
     [ "${pid}" = "$$" ] || kill -s KILL "${pid}" 2>/dev/null
@@ -55,8 +79,9 @@ finish() {
   trap '' ${SIGNALS} ALRM
   trap - EXIT
   cancel_alarm
+  end_loops
   case $1 in
-    idle-shutdown | never-claimed | deadline | killed) code=0 ;;
+    idle-shutdown | never-claimed | deadline | drained | killed) code=0 ;;
     bad-request) code=2 ;;
     *) code=1 ;;
   esac
@@ -64,6 +89,7 @@ finish() {
   say "outcome $1: $2"
   # The record first: a batch system that loses patience must not cost us the reason.
   write_outcome "$1" "$2"
+  keep_logs "$1" "${code}"
   remove_scratch
   exit "${code}"
 }

@@ -20,6 +20,10 @@ set_alarm() {
 
 on_signal() {
   interrupted=yes
+  if [ "${phase}:$1" = running:ALRM ] && [ -z "${draining}" ] && [ -e "${scratch}/drain" ]; then
+    drain
+    return 0
+  fi
   : "${ended_by:=$1}"
   case ${phase}:$1 in
     preparing:*) [ -z "${child}" ] || kill -s TERM "${child}" 2>/dev/null ;;
@@ -27,7 +31,7 @@ on_signal() {
       # TERM would let user jobs run out their retirement time; QUIT is HTCondor's fast shutdown.
       phase=leaving
       say "got $1: HTCondor has ${KILL_AFTER_S} s to leave"
-      kill -s QUIT "${child}" 2>/dev/null
+      signal_condor QUIT
       set_alarm "${KILL_AFTER_S}"
       ;;
     leaving:ALRM) kill -s KILL "${child}" 2>/dev/null ;;

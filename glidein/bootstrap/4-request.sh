@@ -55,23 +55,6 @@ check_collectors() {
   done
 }
 
-check_tarballs() {
-  [ -n "${GLIDEPOST_TARBALLS:-}" ] || bad 'GLIDEPOST_TARBALLS is missing'
-  while read -r os arch version sha256 size url more; do
-    if [ -z "${url}" ] || [ -n "${more}" ]; then bad 'GLIDEPOST_TARBALLS: a line is not six words'; fi
-    case ${os}${arch}${version}${url} in *[!!-~]*) bad 'GLIDEPOST_TARBALLS: not printable ASCII' ;; *) ;; esac
-    case ${sha256} in *[!0-9a-f]*) bad "GLIDEPOST_TARBALLS: '${sha256}' is not a sha256" ;; *) ;; esac
-    [ "${#sha256}" -eq 64 ] || bad "GLIDEPOST_TARBALLS: '${sha256}' is not a sha256"
-    case ${size} in '' | *[!0-9]* | 0* | ??????????*) bad "GLIDEPOST_TARBALLS: '${size}' is not a size" ;; *) ;; esac
-    case ${url} in
-      https://?* | http://?* | file:///?*) ;;
-      *) bad "GLIDEPOST_TARBALLS: '${url}' is not a https, http or file URL" ;;
-    esac
-  done <<LINES
-${GLIDEPOST_TARBALLS:-}
-LINES
-}
-
 check_environment() {
   check_text GLIDEPOST_KEEP 'A-Za-z0-9_ ' optional
   check_line GLIDEPOST_PROXY

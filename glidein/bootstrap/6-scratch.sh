@@ -39,7 +39,7 @@ write_lease() {
   set -- "$1" ${stat##*) }
   printf '%s\n' kind=lease/1 "glidein=${glidein}" "name=${GLIDEPOST_NAME}" "batch_job=${batch_job}" "host=${host}" \
     "boot=${boot}" "pid_namespace=$(readlink "/proc/$$/ns/pid")" "pid=$$" "start=${21}" \
-    "deadline=$((started + GLIDEPOST_WALLTIME_S))" >"$1/.lease"
+    "deadline=$((started + walltime_s))" >"$1/.lease"
 }
 
 # Makes the private scratch folder in the first of the folders given; 1 when none will have it. It gets its name once

@@ -48,7 +48,10 @@ tell() {
   esac
   case $1 in
     # HTCondor gives each user job its own part of what it was given, and nothing to those that asked for none.
-    CUDA_VISIBLE_DEVICES | GPU_DEVICE_ORDINAL) [ "${GLIDEPOST_GPUS}" = 0 ] || tell_condor "$1" "$2" ;;
+    CUDA_VISIBLE_DEVICES | GPU_DEVICE_ORDINAL | ROCR_VISIBLE_DEVICES | HIP_VISIBLE_DEVICES | ZE_AFFINITY_MASK)
+      note_gpus "$1" "$2"
+      ;;
+    NVIDIA_VISIBLE_DEVICES) ;;
     # These would decide which libraries and programs HTCondor itself runs with.
     PATH | LD_*) user_environment=${user_environment}$1=$2${NEWLINE} ;;
     *)
@@ -66,8 +69,7 @@ plan_environment() {
     from_environ "${variable}"
     [ -z "${value}" ] || tell_condor "${variable}" "${value}"
   done
-  from_environ CUDA_VISIBLE_DEVICES
-  [ -z "${value}" ] || tell CUDA_VISIBLE_DEVICES "${value}"
+  note_batch_gpus
   for variable in ${GLIDEPOST_KEEP:-}; do
     from_environ "${variable}"
     if [ -n "${value}" ]; then tell "${variable}" "${value}"; else say "${variable} cannot be kept: it is not set"; fi

@@ -2,15 +2,23 @@
 
 # Sets the times of the end. Some of the walltime is kept for leaving: HTCondor evicts what still runs `vacate` seconds
 # before `to_die`, and `to_die` is `margin` seconds before the batch system would kill us. (schema/puller_config.py
-# promises user jobs the same.)
+# promises user jobs the same.) With `stagger` all of it comes earlier by this glidein's own part of that time, so that
+# those that have begun together do not end together, but never before half of the walltime.
 plan_end() {
-  margin=60 vacate=30
-  if [ "${GLIDEPOST_WALLTIME_S}" -lt 600 ]; then
-    margin=$((GLIDEPOST_WALLTIME_S / 10 + 1)) vacate=$((GLIDEPOST_WALLTIME_S / 20 + 1))
+  margin=60 vacate=30 retire=${GLIDEPOST_RETIRE_S}
+  if [ "${walltime_s}" -lt 600 ]; then
+    margin=$((walltime_s / 10 + 1)) vacate=$((walltime_s / 20 + 1))
   fi
-  to_die=$((started + GLIDEPOST_WALLTIME_S - margin))
-  to_retire=$((started + GLIDEPOST_WALLTIME_S - GLIDEPOST_RETIRE_S))
-  [ "${to_retire}" -le "${to_die}" ] || to_retire=${to_die}
+  # Where less was given than was asked for, no more than a quarter of it goes by without new user jobs.
+  if [ "${walltime_s}" -lt "${GLIDEPOST_WALLTIME_S}" ] && [ "${retire}" -gt "$((walltime_s / 4))" ]; then
+    retire=$((walltime_s / 4))
+  fi
+  [ "${retire}" -ge "${margin}" ] || retire=${margin}
+  early=$((walltime_s / 2 - retire))
+  [ "${early}" -le "${GLIDEPOST_STAGGER_S:-0}" ] || early=${GLIDEPOST_STAGGER_S:-0}
+  if [ "${early}" -gt 0 ]; then early=$((0x${random%%-*} % (early + 1))); else early=0; fi
+  to_die=$((started + walltime_s - margin - early))
+  to_retire=$((started + walltime_s - retire - early))
 }
 
 # The settings that depend on the pool and on the node; every trap that they avoid was met in a run that went wrong.
@@ -58,28 +66,14 @@ ALLOW_CLIENT = *
 CONF
 }
 
-# Sets `cvmfs` (and with commas `cvmfs_names`) to the attributes of those repositories that this node has; a listing
-# makes the automounter mount them.
-find_cvmfs() {
-  cvmfs='' cvmfs_names=''
-  for repository in ${GLIDEPOST_CVMFS:-}; do
-    timeout -s KILL 60 ls -- "${CVMFS_MOUNT_DIR:-/cvmfs}/${repository}/." >/dev/null 2>&1 &
-    if await; then
-      name=HAS_CVMFS_$(printf %s "${repository}" | tr -c 'A-Za-z0-9' '_')
-      cvmfs="${cvmfs} ${name}" cvmfs_names="${cvmfs_names}, ${name}"
-    else
-      say "this node does not have the CVMFS repository ${repository}"
-    fi
-  done
-}
-
-# Writes the program `gpu_discovery`: it finds the driver's libraries where user jobs will, unlike HTCondor's daemons.
-write_gpu_discovery() {
-  {
-    echo '#!/bin/sh'
-    printf %s "${user_environment}" | grep '^LD_' | sed -e "s/'/'\\\\''/g" -e "s/^\([^=]*\)=\(.*\)/export \1='\2'/"
-    printf 'exec "%s" "$@"\n' "${scratch}/glidein/libexec/condor_gpu_discovery"
-  } >gpu_discovery && chmod 700 gpu_discovery
+# Sets `preferred`: what the site's own group adds to the rank of its user jobs, more than any other rank should.
+prefer_group() {
+  preferred='' problem=''
+  check_line GLIDEPOST_RANK
+  check_text GLIDEPOST_GROUP 'A-Za-z0-9_.-' optional
+  [ -z "${problem}" ] || finish bad-request "${problem}"
+  [ -z "${GLIDEPOST_GROUP:-}" ] || preferred=" + ifThenElse(TARGET.Affiliation =?= \"${GLIDEPOST_GROUP}\" || \
+TARGET.AcctGroup =?= \"${GLIDEPOST_GROUP}\", 1000000000, 0)"
 }
 
 config_of_slot() {
@@ -96,30 +90,32 @@ GLIDEPOST_Start = ${started}
 GLIDEIN_Site = "${GLIDEPOST_GLIDEIN_SITE}"
 GLIDEIN_ToDie = ${to_die}
 GLIDEIN_ToRetire = ${to_retire}
+# What user jobs of pyglidein look for.
+GLIDEIN_SiteResource = "${GLIDEPOST_SHAPE}"
+GLIDEIN_Max_Walltime = ${walltime_s}
+PYGLIDEIN_TIME_TO_LIVE = GLIDEIN_ToDie - time()
 STARTD_ATTRS = GLIDEPOST_Site, GLIDEPOST_Shape, GLIDEPOST_Pool, GLIDEPOST_Glidein, GLIDEPOST_BatchJob, GLIDEPOST_Start, \\
-  GLIDEIN_Site, GLIDEIN_ToDie, GLIDEIN_ToRetire${cvmfs_names}${found_names}
-$(for name in ${cvmfs}; do printf '%s = true\n' "${name}"; done)
+  GLIDEIN_Site, GLIDEIN_ToDie, GLIDEIN_ToRetire, GLIDEIN_SiteResource, GLIDEIN_Max_Walltime, \
+  PYGLIDEIN_TIME_TO_LIVE${found_names}${more_names}
 ${found_lines}
 STARTER_JOB_ENVIRONMENT = "$(quote_environment)"
 
-NUM_CPUS = ${GLIDEPOST_CPUS}
-MEMORY = ${GLIDEPOST_MEMORY_MIB}
-DISK = $((GLIDEPOST_DISK_MIB * 1024))
+NUM_CPUS = ${cpus}
+MEMORY = ${memory_mib}
+DISK = $((disk_mib * 1024))
 NUM_SLOTS = 1
 NUM_SLOTS_TYPE_1 = 1
 SLOT_TYPE_1 = 100%
 SLOT_TYPE_1_PARTITIONABLE = true
-START = (${GLIDEPOST_START:-true}) && (time() < GLIDEIN_ToRetire)
+# (What a kill without warning leaves in the collector, for 15 minutes by default, must not draw user jobs. The collector
+# adds when it has last heard from us; four updates without a word mean that nobody is here any more.)
+START = (${GLIDEPOST_START:-true}) && (time() < GLIDEIN_ToRetire) && \\
+  (MY.LastHeardFrom =?= undefined || time() - MY.LastHeardFrom < $((4 * GLIDEPOST_UPDATE_S + 10)))${start_conditions}
 SUSPEND = false
 CONTINUE = true
 PREEMPT = false
 KILL = false
-RANK = 0
-CONF
-  [ "${GLIDEPOST_GPUS}" = 0 ] || cat <<CONF
-MACHINE_RESOURCE_INVENTORY_GPUS = ${scratch}/gpu_discovery -properties ${GLIDEPOST_GPU_DISCOVERY:-}
-ENVIRONMENT_FOR_AssignedGPUs = GPU_DEVICE_ORDINAL=/(CUDA|OCL)//  CUDA_VISIBLE_DEVICES=/CUDA//
-ENVIRONMENT_VALUE_FOR_UnAssignedGPUs = 10000
+RANK = (${GLIDEPOST_RANK:-0})${preferred}
 CONF
 }
 
@@ -131,17 +127,19 @@ MASTER_UPDATE_INTERVAL = ${GLIDEPOST_UPDATE_S}
 STARTD_NOCLAIM_SHUTDOWN = ${GLIDEPOST_IDLE_S}
 # The master's, not the startd's: else the master would stay and hold the batch slot.
 MASTER.DAEMON_SHUTDOWN = (time() >= ${to_retire}) || (STARTD_StartTime =?= 0 && time() - DaemonStartTime > 60)
-SHUTDOWN_GRACEFUL_TIMEOUT = $((GLIDEPOST_RETIRE_S + 60))
+# (user jobs may go on until GLIDEIN_ToDie, also when a drain file is seen in the first minute)
+SHUTDOWN_GRACEFUL_TIMEOUT = ${walltime_s}
 SHUTDOWN_FAST_TIMEOUT = $((KILL_AFTER_S - 1))
 MAXJOBRETIREMENTTIME = ifThenElse(JobStart isnt undefined, GLIDEIN_ToDie - JobStart, 0)
 # (the default of 600 would be taken off the retirement time)
 MACHINEMAXVACATETIME = ${vacate}
+# (not among the logs: there are arguments and environments of user jobs in it)
+STARTD_HISTORY = ${scratch}/history
 CONF
 }
 
 write_config() {
-  find_cvmfs
-  write_gpu_discovery || finish no-scratch "cannot write into ${scratch}"
+  prefer_group
   {
     cat <<CONF
 RELEASE_DIR = ${scratch}/glidein
@@ -171,6 +169,7 @@ CONF
     config_of_pool
     config_of_slot
     config_of_end
+    printf '%s' "${more_config}"
   } >condor_config || finish no-scratch "cannot write ${scratch}/condor_config"
 }
 
@@ -182,13 +181,20 @@ run_condor() {
   done <<LINES
 ${condor_environment}
 LINES
-  say "starting HTCondor: ${GLIDEPOST_CPUS} cpus, ${GLIDEPOST_MEMORY_MIB} MiB, ${GLIDEPOST_GPUS} GPUs for ${GLIDEPOST_COLLECTORS}"
+  say "starting HTCondor: ${cpus} cpus, ${memory_mib} MiB, ${gpus} GPUs for ${GLIDEPOST_COLLECTORS}"
   [ -z "${ended_by}" ] || finish killed "SIG${ended_by} before HTCondor was started"
   # A shell starts a background command with these ignored, and user jobs would inherit that; an old env cannot undo it.
-  ! env --default-signal=INT,QUIT true 2>/dev/null || set -- --default-signal=INT,QUIT "$@"
-  env -i "$@" "${scratch}/glidein/sbin/condor_master" -f >log/console 2>&1 &
+  set -- "--default-signal=QUIT,$(printf %s "${SIGNALS}" | tr ' ' ',')" "$@"
+  env "$1" true 2>/dev/null || shift
+  (
+    outlive_signals "$1"
+    inside env -i "$@" "${scratch}/glidein/sbin/condor_master" -f
+  ) >log/console 2>&1 &
   child=$!
   phase=running
+  startd_at=$(date +%s)
+  keep_logs_current
+  watch_drain_file
   # A signal that came before `phase` was set has not reached HTCondor.
   [ -z "${ended_by}" ] || on_signal "${ended_by}"
   # HTCondor watches the time by itself; this is for an HTCondor that hangs.
@@ -200,7 +206,7 @@ LINES
 in_log() { grep -qs -e "$1" log/StartLog log/StartLog.old; }
 
 conclude() {
-  user_jobs=$(cat log/StartLog.old log/StartLog 2>/dev/null | grep -c 'Got activate_claim request')
+  read_usage
   ran="${user_jobs} user jobs started"
   case ${ended_by} in
     '') ;;
@@ -211,6 +217,7 @@ conclude() {
     0 | 99) ;; # 99: DAEMON_SHUTDOWN became true
     *) finish startd-failed "condor_master ended with ${condor_exit}; ${ran}" ;;
   esac
+  [ -z "${draining}" ] || finish drained "${drain_file} is there; ${ran}"
   if ! in_log 'CCBListener: registered with CCB server'; then
     # (the first 18 characters are the time)
     reason=$(grep -s -e 'ERROR: ' -e "Can't resolve" log/StartLog | tail -n 1 | cut -c 19-300)

@@ -203,7 +203,9 @@ def _group(group: Group, sites: Sequence[SiteStatus], limit: int) -> GroupStatus
     matching = 0
     for site in sites:
         for shape in site.shapes:
-            why = "; ".join(group.shortfalls(shape.offers)) or _why_no_match(group, site.site, shape.name)
+            why = "; ".join(group.shortfalls(shape.offers, backfill=shape.gpu_backfill)) or _why_no_match(
+                group, site.site, shape.name
+            )
             why = why or CANNOT_ANSWER.get(site.state, "")
             if not why:
                 matching += 1

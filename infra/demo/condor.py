@@ -74,7 +74,7 @@ def get_condor(work: Path, environ: Mapping[str, str] = os.environ) -> Condor:
 
 
 def fetch(script: str, prefix: Path, cache: Path, failure: type[GlidepostError]) -> None:
-    """Runs get_condor.sh or get_slurm.sh; what it says goes to standard error.
+    """Runs get_condor.sh or one of its like; what it says goes to standard error.
 
     Raises:
         GlidepostError: Of the given class: the script failed.

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Sourced by get_condor.sh and get_slurm.sh: Debian packages, fetched and unpacked into a private folder. No root, and
+# Sourced by get_condor.sh and its like: Debian packages, fetched and unpacked into a private folder. No root, and
 # nothing of the host is touched: apt-get works on folders of our own, with the mirror and the keys of this host's apt.
 #
 #   CACHE     where the .debs stay (default: the user's cache folder)

@@ -21,7 +21,7 @@ ClassAd = Mapping[str, Union[str, float, Mapping[str, object], Sequence[object],
 
 @dataclass(frozen=True)
 class Pool:
-    """A central manager and an access point on 127.0.0.1, on one port, wholly in one folder.
+    """A central manager and an access point on one address and one port, wholly in one folder.
 
     Glideins join with a token of the identity `glidein-<site>@<trust domain>`; people are who they are (FS).
     """
@@ -31,6 +31,7 @@ class Pool:
     folder: Path
     trust_domain: str = "pool.test"
     port: Optional[int] = None  # default: the one of the last time, else a free one
+    host: str = "127.0.0.1"
 
     @property
     def config(self) -> Path:
@@ -54,7 +55,7 @@ class Pool:
             PoolError: The pool has never been started.
         """
         try:
-            return f"127.0.0.1:{int((self.folder / 'port').read_text())}"
+            return f"{self.host}:{int((self.folder / 'port').read_text())}"
         except (OSError, ValueError) as error:
             raise PoolError(f"{self.folder} holds no pool: {error}", hint="start the pool first") from error
 
@@ -89,6 +90,7 @@ class Pool:
                 "LIBEXEC": self.condor.libexec,
                 "DOMAIN": self.trust_domain,
                 "PORT": self.port,
+                "HOST": self.host,
             }
         )
         self._script("init", settings)

@@ -183,7 +183,9 @@ def _processes(proc: Path) -> Iterator[tuple[int, int]]:
     for entry in proc.glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):  # ended meanwhile
             stat = (entry / "stat").read_text(encoding="utf-8", errors="replace")
-            yield int(entry.name), int(stat.rpartition(") ")[2].split()[19])
+            fields = stat.rpartition(") ")[2].split()
+            if fields[0] != "Z":  # a zombie is dead
+                yield int(entry.name), int(fields[19])
 
 
 def _link(path: Path) -> str:

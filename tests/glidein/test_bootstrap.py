@@ -144,14 +144,6 @@ def test_nothing_of_the_batch_job_reaches_user_jobs_but_the_list(node):
     assert int(ignored.split()[1], 16) & 0x7FFFFFFF == 0
 
 
-def test_gpus_of_the_batch_job_are_passed_on_where_the_shape_has_some(dash_node):
-    dash_node.env["CUDA_VISIBLE_DEVICES"] = "GPU-1,GPU-2"
-    dash_node.run_master("env >$MADE/env; cp $CONDOR_CONFIG $MADE", GPUS="2", GPU_DISCOVERY="-simulate:4,2")
-    assert "CUDA_VISIBLE_DEVICES=GPU-1,GPU-2" in (dash_node.made / "env").read_text()
-    config = (dash_node.made / "condor_config").read_text()
-    assert "/gpu_discovery -properties -simulate:4,2\n" in config
-
-
 def test_the_configuration_says_what_the_request_says(node):
     node.env["SLURM_JOB_ID"] = "42"
     node.run_master(
@@ -168,7 +160,9 @@ def test_the_configuration_says_what_the_request_says(node):
     assert config["NUM_CPUS"] == "2"
     assert config["MEMORY"] == "2048"
     assert config["DISK"] == str(1024 * 1024)
-    assert config["START"] == '(Owner == "alice") && (time() < GLIDEIN_ToRetire)'
+    assert config["START"].startswith('(Owner == "alice") && (time() < GLIDEIN_ToRetire) && ')
+    fits = "time() + (TARGET.AllowedJobDuration ?: 0) <= GLIDEIN_ToDie - 30"
+    assert f" && ({fits})" in (node.made / "condor_config").read_text()
     assert config["GLIDEPOST_BatchJob"] == '"42"'
     assert config["GLIDEIN_Site"] == '"North"'
     start = int(config["GLIDEPOST_Start"])
@@ -178,18 +172,6 @@ def test_the_configuration_says_what_the_request_says(node):
     assert "MACHINE_RESOURCE_INVENTORY_GPUS" not in config
     assert (node.made / "modes").read_text().count("-rw------- ") == 2
     assert "HAS_CVMFS" not in (node.made / "condor_config").read_text()
-
-
-def test_the_cvmfs_repositories_that_the_node_has_are_advertised(node):
-    for name in ("cvmfs", "cvmfs/a-b.example.org", "cvmfs/c.example.org"):
-        node.account.make_folder(node.folder / name)
-    node.env["CVMFS_MOUNT_DIR"] = str(node.folder / "cvmfs")
-    ended = node.run_master("cp $CONDOR_CONFIG $MADE", CVMFS="a-b.example.org c.example.org gone.example.org")
-    config = (node.made / "condor_config").read_text()
-    assert "GLIDEIN_ToRetire, HAS_CVMFS_a_b_example_org, HAS_CVMFS_c_example_org\n" in config
-    assert "\nHAS_CVMFS_a_b_example_org = true\nHAS_CVMFS_c_example_org = true\n" in config
-    assert "gone" not in config
-    assert "this node does not have the CVMFS repository gone.example.org" in ended.output
 
 
 @pytest.mark.parametrize(
@@ -246,7 +228,7 @@ def test_the_lease_is_there_before_the_folder_has_its_name_and_until_it_is_empty
     """A kill without warning at any moment leaves nothing of that name that nobody knows the owner of."""
     said = node.call(
         'mv() { ls -A "$2"; command mv "$@"; }; rm() { command rm "$@"; echo "$(ls -A "${scratch}" 2>&1)"; }\n'
-        "GLIDEPOST_NAME=gp-1 GLIDEPOST_WALLTIME_S=60 started=1; name_glidein\n"
+        "GLIDEPOST_NAME=gp-1 walltime_s=60 started=1; name_glidein\n"
         f'make_scratch_in /nowhere {node.scratch}; mkdir "${{scratch}}/execute"\n'
         'ls -A "${scratch}"; remove_scratch'
     )
@@ -257,7 +239,7 @@ def test_the_lease_is_there_before_the_folder_has_its_name_and_until_it_is_empty
 def test_a_folder_that_holds_no_lease_is_not_used(node):
     full = "printf() { false; }; "  # as a full disk would do
     said = node.call(
-        f"name_glidein; GLIDEPOST_NAME=gp-1 GLIDEPOST_WALLTIME_S=60 started=1; {full}"
+        f"name_glidein; GLIDEPOST_NAME=gp-1 walltime_s=60 started=1; {full}"
         f'make_scratch_in {node.scratch} || echo "none<${{scratch}}>"'
     )
     assert said.strip() == "none<>"

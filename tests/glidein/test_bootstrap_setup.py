@@ -74,29 +74,6 @@ def test_a_value_that_is_no_line_of_text_is_left_out(node, value):
     assert "KEPT is left out of the environment" in ended.output
 
 
-def test_gpus_are_given_out_by_htcondor_alone(node):
-    node.env["CUDA_VISIBLE_DEVICES"] = "7"
-    node.run_master(SHOW, KEEP="CUDA_VISIBLE_DEVICES", GPUS="1", SETUP="export CUDA_VISIBLE_DEVICES=0,1")
-    assert seen_by_condor(node) == {"CUDA_VISIBLE_DEVICES": "0,1"}
-    assert seen_by_user_jobs(node) == ""
-    node.run_master(SHOW, KEEP="CUDA_VISIBLE_DEVICES", ENVIRONMENT="CUDA_VISIBLE_DEVICES=0")
-    assert seen_by_condor(node) == {}
-
-
-def test_gpus_are_looked_for_with_the_libraries_that_user_jobs_will_have(node):
-    discovery = "$SCRATCH/glidein/libexec/condor_gpu_discovery"
-    node.run_master(
-        f"mkdir ${{SCRATCH}}/glidein/libexec; echo '#!/bin/sh' >{discovery}; chmod 700 {discovery}\n"
-        f"echo 'echo \"$LD_LIBRARY_PATH:$*:$A\"' >>{discovery}\n"
-        "$(sed -n 's/^MACHINE_RESOURCE_INVENTORY_GPUS = //p' $CONDOR_CONFIG) >$MADE/found",
-        SETUP='export LD_LIBRARY_PATH="/it\'s/lib" A=1',
-        KEEP="LD_LIBRARY_PATH A",
-        GPUS="1",
-        GPU_DISCOVERY="-extra",
-    )
-    assert (node.made / "found").read_text() == "/it's/lib:-properties -extra:1\n"
-
-
 def test_setup_lines_see_what_a_batch_script_would_and_export_what_they_find(node):
     node.env.update(LD_LIBRARY_PATH="/batch/lib", LC_ALL="C.UTF-8", HOME="/home/me")
     lines = (

@@ -79,3 +79,29 @@ def test_the_command_wants_something_to_build_from(tmp_path):
 @pytest.mark.parametrize("verb", ["build", "inspect"])
 def test_every_verb_shows_an_example(verb):
     assert f"Example: glidepost glidein {verb}" in CliRunner().invoke(group, [verb, "--help"]).output
+
+
+def test_links_that_lead_outside_only_together_are_refused(tmp_path):
+    """Each of these names looks as if it stayed inside."""
+    for number, last in enumerate(("x/evil", "sbin/condor_master")):
+        members = []
+        for name, link in (("d/l", ".."), ("x", "d/l/../.."), ("sbin", "x")):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, link
+            members.append(member)
+        members.append(tarfile.TarInfo(last))
+        with tarfile.open(tmp_path / f"{number}.tar.gz", "w:gz") as tar:
+            for member in members:
+                tar.addfile(member, io.BytesIO())
+        with pytest.raises(ConfigError, match="leads outside"):
+            builder.build(tmp_path / f"{number}.tar.gz", tmp_path / "x.tar.gz")
+
+
+def test_a_link_that_leads_outside_through_another_is_refused(tmp_path):
+    with tarfile.open(tmp_path / "release.tar.gz", "w:gz") as tar:
+        for name, link in (("d/l", ".."), ("program", "d/l/../../etc/passwd")):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, link
+            tar.addfile(member)
+    with pytest.raises(ConfigError, match="leads outside"):
+        builder.build(tmp_path / "release.tar.gz", tmp_path / "x.tar.gz")

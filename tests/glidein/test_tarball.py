@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import platform
+import re
 import tarfile
 from pathlib import Path
 
@@ -106,15 +108,91 @@ def test_a_file_that_the_manifest_does_not_name_is_refused(packed):
         tarball.inspect(packed)
 
 
-def test_links_and_repeated_files_are_refused(packed):
-    link = tarfile.TarInfo("glidein/lib/link")
-    link.type, link.linkname = tarfile.SYMTYPE, "/etc"
-    original = packed.read_bytes()
-    for member in (link, tarfile.TarInfo("glidein/sbin/condor_master"), tarfile.TarInfo("glidein/manifest.json")):
-        packed.write_bytes(original)
-        rewrite(packed, lambda pairs, member=member: pairs.append((member, b"")))
-        with pytest.raises(GlidepostError, match="is no regular file, or there twice"):
-            tarball.inspect(packed)
+def of_type(kind: bytes, name: str = "glidein/lib/x", **more) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type = kind
+    for key, value in more.items():
+        setattr(member, key, value)
+    return member
+
+
+STRANGE = {
+    "symbolic link": of_type(tarfile.SYMTYPE, linkname="/etc"),
+    "hard link": of_type(tarfile.LNKTYPE, linkname="glidein/sbin/condor_master"),
+    "device": of_type(tarfile.CHRTYPE, devmajor=1, devminor=3),
+    "named pipe": of_type(tarfile.FIFOTYPE),
+    "folder": of_type(tarfile.DIRTYPE),
+    "file with holes": of_type(tarfile.GNUTYPE_SPARSE),
+    "extended header": of_type(tarfile.REGTYPE, pax_headers={"comment": "x"}),
+    "setuid": of_type(tarfile.REGTYPE, mode=0o4755),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_what_is_no_plain_file_is_refused(packed, kind):
+    rewrite(packed, lambda pairs: pairs.append((STRANGE[kind], b"")))
+    with pytest.raises(GlidepostError, match="is no plain file"):
+        tarball.inspect(packed)
+
+
+@pytest.mark.parametrize("name", ["glidein/sbin/condor_master", "glidein/manifest.json"])
+def test_repeated_files_are_refused(packed, name):
+    rewrite(packed, lambda pairs: pairs.append((tarfile.TarInfo(name), b"")))
+    with pytest.raises(GlidepostError, match="is there twice"):
+        tarball.inspect(packed)
+
+
+def hidden() -> bytes:
+    """Returns a whole tar file with one file more."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("glidein/sbin/condor_startd"))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 20, 50])
+def test_what_is_hidden_behind_the_end_is_found(packed, blocks):
+    """Tar itself goes on after one block of zeros, and behind the end of one gzip member."""
+    data = gzip.decompress(packed.read_bytes()).rstrip(b"\0")
+    data += bytes(-len(data) % 512)
+    packed.write_bytes(gzip.compress(data + bytes(512 * blocks) + hidden()))
+    with pytest.raises(GlidepostError, match="hidden behind its end"):
+        tarball.inspect(packed)
+    packed.write_bytes(gzip.compress(data + bytes(512 * blocks)) + gzip.compress(hidden()))
+    with pytest.raises(GlidepostError, match="hidden behind its end"):
+        tarball.inspect(packed)
+
+
+def test_what_a_second_gzip_member_adds_is_seen(packed):
+    data = gzip.decompress(packed.read_bytes()).rstrip(b"\0")
+    data += bytes(-len(data) % 512)
+    packed.write_bytes(gzip.compress(data) + gzip.compress(hidden()))
+    with pytest.raises(GlidepostError, match="condor_startd is not in the manifest"):
+        tarball.inspect(packed)
+
+
+def test_a_tarball_that_would_fill_a_disk_is_refused(packed):
+    piece = gzip.compress(bytes(1 << 25))
+    packed.write_bytes(packed.read_bytes() + piece * 17)
+    with pytest.raises(GlidepostError, match="unpacks to more than 512 MiB"):
+        tarball.inspect(packed)
+
+
+def test_the_least_glibc_is_that_of_the_programs(tmp_path, files):
+    assert tarball.write(tmp_path / "a", files, condor_version="1.0", os="any", arch="x86_64").glibc is None
+    files["sbin/echo"] = Path("/bin/echo")
+    manifest = tarball.write(tmp_path / "b", files, condor_version="1.0", os="any", arch="x86_64")
+    assert re.fullmatch(r"2\.\d+", manifest.glibc)
+    have = platform.libc_ver()[1].split(".")
+    assert [int(part) for part in manifest.glibc.split(".")] <= [int(part) for part in have]
+    assert manifest.unpacked_bytes == sum(file.stat().st_size for file in files.values())
+
+
+def test_a_damaged_program_is_not_packed(tmp_path, files):
+    files["sbin/echo"] = tmp_path / "damaged"
+    files["sbin/echo"].write_bytes(Path("/bin/echo").read_bytes()[:2000])
+    with pytest.raises(ConfigError, match="damaged is a damaged program"):
+        tarball.write(tmp_path / "a", files, condor_version="1.0", os="any", arch="x86_64")
 
 
 @pytest.mark.parametrize(

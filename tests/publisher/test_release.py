@@ -58,6 +58,62 @@ def test_a_damaged_tarball_is_refused_or_described_as_it_is(make_tarball, positi
     assert tarball.sha256 == hashlib.sha256(body).hexdigest()
 
 
+def test_what_a_node_must_have_is_told(make_tarball):
+    words = {"os": "any", "arch": "x86_64", "condor_version": "25.1"}
+    files = [{"path": "a", "size_bytes": 1000}, {"path": "b", "size_bytes": 24}]
+    tarball = release.describe(make_tarball({**words, "glibc": "2.34", "files": files}), public_url=URL)
+    assert (tarball.glibc, tarball.unpacked_bytes) == ("2.34", 1024)
+    tarball = release.describe(make_tarball({**words, "glibc": None}), public_url=URL)
+    assert (tarball.glibc, tarball.unpacked_bytes) == (None, None)
+    with pytest.raises(ConfigError, match="tarballs"):
+        release.describe(make_tarball({**words, "files": [{"size_bytes": "much"}]}), public_url=URL)
+
+
+def made(make_tarball, version: str, arch: str = "x86_64") -> str:
+    manifest = {"os": "any", "arch": arch, "condor_version": version}
+    return str(make_tarball(manifest, name=f"{version}-{arch}.tar.gz"))
+
+
+def test_canary_sites_take_the_canary_first_and_others_never(store, make_tarball):
+    stable = made(make_tarball, "25.1"), made(make_tarball, "25.1", "aarch64")
+    canary = made(make_tarball, "25.2")
+    settings = GlideinSettings(stable, canary_tarballs=(canary,), canary_sites=("south", "north"))
+    published = release.publish(store, settings, public_url=URL)
+    assert published == release.plan(settings, public_url=URL)
+    assert published.site_channels == {"north": "canary", "south": "canary"}
+    versions = [[(item.condor_version, item.arch) for item in tier] for tier in published.of_site("north")]
+    assert versions == [[("25.2", "x86_64")], [("25.1", "x86_64"), ("25.1", "aarch64")]]
+    assert published.of_site("east") == (published.tarballs,)
+    # Readers that know nothing of channels read this only.
+    assert {item.condor_version for item in published.tarballs} == {"25.1"}
+    assert sorted(release.key_of(item.sha256) for item in published.all_tarballs) == store.list("v1/glidein/")
+
+
+def test_canary_sites_without_a_canary_take_the_common_one(store, make_tarball):
+    settings = GlideinSettings((made(make_tarball, "25.1"),), canary_sites=("north",))
+    published = release.publish(store, settings, public_url=URL)
+    assert published.of_site("north") == (published.tarballs,)
+    assert (published.site_channels, published.channels) == ({}, {})
+
+
+def test_two_channels_of_one_name_are_refused(store, make_tarball):
+    paths = (made(make_tarball, "25.1"),)
+    settings = GlideinSettings(paths, channel="canary", canary_tarballs=paths)
+    with pytest.raises(ConfigError, match="canary_tarballs are called so"):
+        release.publish(store, settings, public_url=URL)
+
+
+def test_to_roll_back_is_to_name_the_older_file(store, make_tarball):
+    old, new = made(make_tarball, "25.1"), made(make_tarball, "25.2")
+    first = release.publish(store, GlideinSettings((old,)), public_url=URL)
+    release.publish(store, GlideinSettings((new,)), public_url=URL)
+    key = release.key_of(first.tarballs[0].sha256)
+    store.put(key, b"not written again", content_type="text/plain", cache_seconds=0)
+    assert release.publish(store, GlideinSettings((old,)), public_url=URL) == first
+    assert store.get(key) == b"not written again"
+    assert len(store.list("v1/glidein/")) == 2
+
+
 def test_tarballs_are_uploaded_once_under_their_hash(store, aws, make_tarball):
     paths = [make_tarball(), make_tarball({"os": "any", "arch": "aarch64", "condor_version": "25.0"}, name="b.tar.gz")]
     settings = GlideinSettings(tarballs=tuple(map(str, paths)), channel="canary")

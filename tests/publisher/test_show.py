@@ -92,6 +92,16 @@ def test_where_user_jobs_run_and_what_glideins_run_is_said(said):
     assert "glideins run HTCondor 25.14.1 for el9 x86_64 (stable)" in text
 
 
+def test_who_takes_the_canary_is_said(said):
+    stable = Tarball("any", "x86_64", "25.14.1", "https://store.example.org/x", "ab" * 32, 1)
+    canary = Tarball("el9", "x86_64", "25.15.0", "https://store.example.org/y", "cd" * 32, 1, glibc="2.34")
+    sites = {"south": "canary", "north": "canary"}
+    text = said(glidein=GlideinRelease("stable", (stable,), sites, {"canary": (canary,)}))
+    assert "HTCondor 25.14.1 for any x86_64 (stable): abababababab\n" in text
+    assert "HTCondor 25.15.0 for el9 x86_64, glibc 2.34 or newer (canary): cdcdcdcdcdcd\n" in text
+    assert "channel canary goes to north, south\n" in text
+
+
 def test_thousands_of_groups_are_cut_and_counted(said, group_anywhere):
     text = said(*(replace(group_anywhere, id=f"g{n:08x}") for n in range(250)))
     assert "and 50 more: --json" in text

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from glideins import Built, Site, build, open_site
 
 from glidepost.infra.demo.testbed import (
     Account,
@@ -106,6 +107,19 @@ def running(daemons: Daemons) -> Iterator[Daemons]:
 def pool(account: Account, condor: Condor, session_folder: Path) -> Iterator[Pool]:
     """A pool without execution point."""
     yield from running(Pool(account, condor, session_folder / "pool"))
+
+
+@pytest.fixture(scope="session")
+def built(condor: Condor, session_folder: Path) -> Built:
+    """A tarball of the real HTCondor."""
+    return build(condor, session_folder / "glidein.tar.gz")
+
+
+@pytest.fixture
+def site(pool: Pool, built: Built, account_folder: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """A worker node of the pool."""
+    with open_site(pool, built, account_folder, request.node.name) as site:
+        yield site
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,15 @@ def test_a_user_job_that_may_outlive_the_glidein_does_not_fit():
     assert not shortfalls(Request(1, 1000, 100), OFFER, max_runtime_s=3600)
 
 
+def test_backfill_leaves_a_core_to_each_gpu():
+    offer = replace(OFFER, gpus=2)
+    assert capacity(Request(1, 1000, 100), offer, backfill=True) == 6
+    assert capacity(Request(4, 1000, 100), offer, backfill=True) == 1
+    assert capacity(Request(7, 1000, 100), offer, backfill=True) == 0
+    assert "keeps one for each gpu" in shortfalls(Request(7, 1000, 100), offer, backfill=True)[0]
+    assert capacity(Request(4, 1000, 100, gpus=1), offer, backfill=True) == 2
+
+
 def test_user_jobs_without_gpus_stay_off_a_gpu_glidein():
     assert capacity(Request(1, 1000, 100), replace(OFFER, gpus=2)) == 0
     assert capacity(Request(1, 1000, 100, gpus=1), replace(OFFER, gpus=2)) == 2
@@ -55,10 +64,10 @@ offers = st.builds(
 )
 
 
-@given(requests, offers)
-def test_capacity_is_zero_exactly_when_something_falls_short(request_, offer):
-    places = capacity(request_, offer)
-    assert (places == 0) == bool(shortfalls(request_, offer))
+@given(requests, offers, st.booleans())
+def test_capacity_is_zero_exactly_when_something_falls_short(request_, offer, backfill):
+    places = capacity(request_, offer, backfill=backfill)
+    assert (places == 0) == bool(shortfalls(request_, offer, backfill=backfill))
     assert places * request_.cpus <= offer.cpus
     assert places * request_.memory_mib <= offer.memory_mib
     assert places * request_.disk_mib <= offer.disk_mib

@@ -76,3 +76,16 @@ def test_gpus_are_kept_for_those_that_ask_for_them():
     asked = (classads.parse(text) for text in ("[]", "[RequestGPUs = 0]", "[RequestGPUs = 1]"))
     here = classads.parse("[GPUs = 2]")
     assert [classads.expression(clause).eval(here, job) for job in asked] == [False, False, True]
+
+
+def test_backfill_lets_user_jobs_in_that_leave_a_core_to_each_free_gpu():
+    (clause,) = start.clauses(gpus=2, backfill=True)
+    asked = [classads.parse(f"[RequestCpus = {cpus}]") for cpus in (1, 2, 3)]
+
+    def fit(ad):
+        return [classads.expression(clause).eval(classads.parse(ad), job) for job in asked]
+
+    assert fit("[GPUs = 2; Cpus = 4]") == [True, True, False]
+    assert fit("[GPUs = 0; Cpus = 2]") == [True, True, False], "the GPUs are all taken"
+    assert fit("[Cpus = 1]") == [True, False, False], "the part of a glidein that one got"
+    assert classads.expression(clause).eval(classads.parse("[GPUs = 2; Cpus = 1]"), classads.parse("[RequestGPUs = 1]"))

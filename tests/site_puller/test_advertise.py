@@ -31,7 +31,14 @@ def test_gpus_are_described(make_config, make_shape):
     assert (said["GPUs_DeviceName"], said["GPUs_GlobalMemoryMb"], said["GPUs_Capability"]) == ("A100", 40960, "8.0")
 
 
+def test_backfill_is_said_of_shapes_with_gpus(make_config, make_shape):
+    shape = replace(make_shape(gpus=2), gpu_backfill=True)
+    assert advertises(make_config(), shape)["GLIDEPOST_Backfill"] is True
+    assert "GLIDEPOST_Backfill" not in advertises(make_config(), replace(make_shape(), gpu_backfill=True))
+    assert "GLIDEPOST_Backfill" not in advertises(make_config(), make_shape(gpus=2))
+
+
 def test_the_publisher_believes_every_word(make_config, make_shape):
     words = {"os": "Debian12", "cvmfs": ("a.b",), "gpu_name": "x", "gpu_memory_mib": 1, "gpu_capability": "9.0"}
-    said = advertises(make_config(), replace(make_shape(gpus=1), **words))
+    said = advertises(make_config(), replace(make_shape(gpus=1), gpu_backfill=True, **words))
     assert known(said) == (said, ())

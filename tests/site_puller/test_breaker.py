@@ -152,7 +152,7 @@ def test_what_was_in_the_pool_before_the_first_look_is_no_success(site):
     assert site.code == "never-joined"
 
 
-@pytest.mark.parametrize("code", ["killed", "unreadable-record", "other", "of-a-later-version"])
+@pytest.mark.parametrize("code", ["killed", "drained", "unreadable-record", "other", "of-a-later-version"])
 def test_pre_emption_and_unknown_words_are_neither_failures_nor_successes(site, code):
     site.cycles(*[Evidence(ended={code: 500})] * 5)
     assert site.gate is None

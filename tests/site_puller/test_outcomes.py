@@ -26,7 +26,17 @@ RECORD = {
     "outcome": "never-joined",
     "detail": "no collector took it in",
     "condor_exit": 0,
+    "startd_at": "2026-11-22T09:00:05Z",
+    "claimed_at": None,
+    "user_jobs": 0,
+    "cpus": 4,
+    "busy_core_s": 0,
+    "idle_core_s": 4780,
+    "condor_version": "25.0.1",
+    "checks": {"scratch": "ok", "cvmfs": "failed"},
 }
+# What an older bootstrap did not write.
+NEWER = ("startd_at", "claimed_at", "user_jobs", "busy_core_s", "idle_core_s", "condor_version", "checks")
 
 
 @pytest.fixture
@@ -72,7 +82,40 @@ def test_a_record_of_the_bootstrap_script_is_read_whole(folder, read):
         batch_job="12_3",
         started_at=datetime(2026, 11, 22, 9, 0, tzinfo=timezone.utc),
         ended_at=datetime(2026, 11, 22, 9, 20, tzinfo=timezone.utc),
+        startd_at=datetime(2026, 11, 22, 9, 0, 5, tzinfo=timezone.utc),
+        user_jobs=0,
+        busy_core_s=0,
+        idle_core_s=4780,
+        condor_version="25.0.1",
+        failed_checks=("cvmfs",),
     )
+
+
+def test_a_record_of_an_older_bootstrap_script_is_read_too(folder, read):
+    put(folder, "a", {key: value for key, value in RECORD.items() if key not in NEWER})
+    (record,) = read().since(0)
+    assert (record.outcome, record.user_jobs, record.failed_checks) == ("never-joined", None, ())
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, True, "7", None, 10**13, 10**400, [7], {}])
+def test_numbers_that_cannot_be_are_left_out(folder, read, value):
+    put(folder, "a", user_jobs=value, busy_core_s=value, idle_core_s=value)
+    (record,) = read().since(0)
+    assert (record.outcome, record.user_jobs, record.busy_core_s, record.idle_core_s) == ("never-joined", *[None] * 3)
+
+
+@pytest.mark.parametrize("value", [None, [], "failed", {"a b": "failed"}, {"x" * 65: "failed"}, {"a": ["failed"]}])
+def test_checks_that_cannot_be_are_left_out(folder, read, value):
+    put(folder, "a", checks=value)
+    assert read().since(0)[0].failed_checks == ()
+
+
+def test_failed_checks_are_bounded_and_the_inbox_keeps_what_a_record_said(folder, read):
+    put(folder, "a", checks={f"c{number}": "failed" for number in range(100)}, user_jobs=7)
+    inbox = read()
+    inbox.save()
+    (record,) = read(0).since(0)
+    assert (len(record.failed_checks), record.user_jobs) == (64, 7)
 
 
 @pytest.mark.parametrize("batch_job", ["12_3", "17", "4[7].server.example.org", "812[3]", "1795338781-13715.0"])
@@ -107,9 +150,10 @@ def test_a_record_that_is_none_is_counted_as_unreadable_and_removed(folder, read
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("value", [None, 7, [], {}, "", "x" * 300, "a b", "a\n", "../../etc", "<b>", "\ud800", "é"])
+@pytest.mark.parametrize("value", [None, 7.5, [], {}, "", "x" * 300, "a b", "a\n", "../../etc", "<b>", "\ud800", "é"])
 def test_what_else_it_says_is_taken_if_it_can_be_meant(folder, read, value):
-    changes = dict.fromkeys(("glidein", "name", "shape", "host", "batch_job", "started_at", "ended_at"), value)
+    keys = ("glidein", "name", "shape", "host", "batch_job", "started_at", "ended_at", *NEWER)
+    changes = dict.fromkeys(keys, value)
     put(folder, "a", **changes)
     assert read().since(0) == (outcomes.Ended(1, "never-joined"),)
 

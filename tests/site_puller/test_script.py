@@ -102,16 +102,16 @@ def test_the_glidein_and_the_plan_count_the_same_end(make_shape, walltime_s, ret
     functions = BOOTSTRAP.rpartition("\nmain </dev/null")[0]
     program = f"""{functions}
 GLIDEPOST_WALLTIME_S={walltime_s} GLIDEPOST_RETIRE_S={shape.retire_s} started=1000
-plan_end; echo "$((to_retire - started)) ${{margin}}" """
+take_deadline; plan_end; echo "$((to_retire - started)) ${{margin}}" """
     done = subprocess.run(["sh"], input=program, capture_output=True, text=True, check=True, timeout=20)
     assert done.stdout.split() == [str(shape.offers.walltime_s), str(leave_s(walltime_s))]
 
 
-def test_gpus_are_kept_for_those_that_ask_for_them(facts, make_shape):
-    assert facts()["GLIDEPOST_START"] == ""
-    assert facts(shape=make_shape(gpus=1))["GLIDEPOST_START"] == "((TARGET.RequestGPUs ?: 0) > 0)"
-    both = facts(shape=make_shape(gpus=1), glidein=GlideinOptions(start="a || b"))["GLIDEPOST_START"]
-    assert both == "((TARGET.RequestGPUs ?: 0) > 0) && (a || b)"
+def test_the_glidein_keeps_its_gpus_by_itself_unless_the_shape_lets_others_in(facts, make_shape):
+    kept = facts(shape=make_shape(gpus=1), glidein=GlideinOptions(start="a || b"))
+    assert (kept["GLIDEPOST_START"], kept["GLIDEPOST_BACKFILL"]) == ("(a || b)", "")
+    shared = facts(shape=replace(make_shape(gpus=1), gpu_backfill=True))
+    assert (shared["GLIDEPOST_START"], shared["GLIDEPOST_BACKFILL"]) == ("", "yes")
 
 
 def test_accounting_groups_are_in_start_as_matching_reads_them(facts, make_shape):
@@ -221,3 +221,14 @@ def test_a_check_that_is_missing_or_no_file_is_named(tmp_path):
     for path in (tmp_path / "gone.sh", tmp_path):
         with pytest.raises(ConfigError, match=f"there is no file {path}"):
             checks(GlideinOptions(checks=(str(path),)))
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_our_own_checks_go_along_word_by_word(facts, shell):
+    said = facts(shell, glidein=GlideinOptions(require=("cvmfs", "gpu"), check_every_s=90))
+    folder = PARTS[0].parents[1] / "checks"
+    names = said["GLIDEPOST_OWN_CHECKS"].split()
+    assert names == sorted(path.stem for path in folder.glob("*.sh"))
+    for number, name in enumerate(names, 1):
+        assert said[f"GLIDEPOST_OWN_CHECK_{number}"] == (folder / f"{name}.sh").read_text()
+    assert (said["GLIDEPOST_REQUIRE"], said["GLIDEPOST_CHECK_EVERY_S"]) == ("cvmfs gpu", "90")

@@ -153,7 +153,7 @@ def test_a_folder_in_which_a_process_of_ours_works_stays(make_scratch, make_conf
 def test_the_lease_that_the_bootstrap_writes_is_understood(tmp_path):
     """The part of the script that writes it, run as it is."""
     part = (Path(__file__).parents[3] / "glidein" / "bootstrap" / "6-scratch.sh").read_text()
-    values = f"glidein={NAME}-7-x1 GLIDEPOST_NAME={NAME} batch_job=7 host=here started=1000 GLIDEPOST_WALLTIME_S=60"
+    values = f"glidein={NAME}-7-x1 GLIDEPOST_NAME={NAME} batch_job=7 host=here started=1000 walltime_s=60"
     folder = tmp_path / f"glidepost-{NAME}-7-x1"
     folder.mkdir()
     start = "read -r stat </proc/$$/stat; printf '%s' \"$stat\""
