@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import tarfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from .store import S3Store
 
 CANARY: Final = "canary"
 MAX_MANIFEST_BYTES: Final = 1 << 20
+MAX_CHECKS: Final = 16384  # characters, of all together
 
 
 def describe(path: Path, *, public_url: str) -> Tarball:
@@ -72,7 +74,34 @@ def _release(settings: GlideinSettings, described: Callable[[Path], Tarball]) ->
         tuple(described(Path(name)) for name in settings.tarballs),
         site_channels=dict.fromkeys(sorted(settings.canary_sites), CANARY) if canaries else {},
         channels={CANARY: canaries} if canaries else {},
+        checks=checks(settings),
     )
+
+
+def checks(settings: GlideinSettings) -> dict[str, str]:
+    """Returns the text of each of the pool's checks by its name, the file's: "checks/Open_CL.sh" -> "open-cl".
+
+    Raises:
+        ConfigError: for a file that cannot be read or is no text, for two of one name, and when they are too long.
+    """
+    found: dict[str, str] = {}
+    for path in settings.checks:
+        name = re.sub(r"[^a-z0-9]+", "-", Path(path).stem.lower()).strip("-")[:35]
+        try:
+            text = Path(path).read_bytes().decode()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"[glidein] checks: {path}: {error}", hint="a check is a shell script, UTF-8") from error
+        if not name or name in found or "\0" in text:
+            raise ConfigError(
+                f"[glidein] checks: {path}: no name, the name of another, or no text", hint="rename or correct the file"
+            )
+        found[name] = text
+        if sum(map(len, found.values())) > MAX_CHECKS:
+            raise ConfigError(
+                f"[glidein] checks: with {path} they are longer than {MAX_CHECKS} characters",
+                hint="they are in the demand, which each site reads every few minutes: keep them short",
+            )
+    return found
 
 
 def _read(path: Path, public_url: str) -> tuple[Tarball, bytes]:

@@ -117,13 +117,15 @@ class Tarball:
 class GlideinRelease:
     """The code that glideins run: the tarballs of `channel`, and those of other channels, which some sites take first.
 
-    `channels` is by the name of such a channel, `site_channels` tells which sites take which.
+    `channels` is by the name of such a channel, `site_channels` tells which sites take which. `checks` are the pool's
+    shell scripts that each node must pass, by their names.
     """
 
     channel: str
     tarballs: tuple[Tarball, ...]
     site_channels: dict[str, str] = field(default_factory=dict)
     channels: dict[str, tuple[Tarball, ...]] = field(default_factory=dict)
+    checks: dict[str, str] = field(default_factory=dict)
 
     @property
     def all_tarballs(self) -> tuple[Tarball, ...]:

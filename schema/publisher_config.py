@@ -64,13 +64,15 @@ class StoreSettings:
 class GlideinSettings:
     """What glideins run, and how long their token is good.
 
-    The sites in `canary_sites` take `canary_tarballs` first, as channel "canary".
+    The sites in `canary_sites` take `canary_tarballs` first, as channel "canary". `checks` are files with shell scripts
+    that each node must pass.
     """
 
     tarballs: tuple[str, ...] = ()
     channel: str = "stable"
     canary_tarballs: tuple[str, ...] = ()
     canary_sites: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
     token_life_s: int = 72 * 3600
 
 
@@ -127,6 +129,7 @@ class PublisherConfig:
                 glidein,
                 tarballs=tuple(required(name) for name in glidein.tarballs),
                 canary_tarballs=tuple(required(name) for name in glidein.canary_tarballs),
+                checks=tuple(required(name) for name in glidein.checks),
             ),
         )
 

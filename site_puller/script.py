@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -71,7 +72,7 @@ def _facts(config: PullerConfig, shape: Shape, demand: Demand, name: str) -> dic
         "GLIDEPOST_LOGS_FOLDER": str(config.log_folder),
         **_ways(glidein),
         **environment(glidein),
-        **_checks(glidein),
+        **_checks(glidein, demand.glidein.checks),
         **_own_checks(),
     }
 
@@ -116,8 +117,9 @@ def environment(glidein: GlideinOptions) -> dict[str, str]:
     }
 
 
-def _checks(glidein: GlideinOptions) -> dict[str, str]:
-    texts = checks(glidein)
+def _checks(glidein: GlideinOptions, of_pool: Mapping[str, str]) -> dict[str, str]:
+    """Returns the pool's checks, as pool-NAME, and the site's."""
+    texts = {**{f"pool-{name}": text for name, text in of_pool.items()}, **checks(glidein)}
     said = {f"GLIDEPOST_CHECK_{number}": text for number, text in enumerate(texts.values(), 1)}
     return {"GLIDEPOST_CHECKS": " ".join(texts), **said}
 

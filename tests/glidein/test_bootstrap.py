@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from pathlib import Path
@@ -172,6 +173,31 @@ def test_the_configuration_says_what_the_request_says(node):
     assert "MACHINE_RESOURCE_INVENTORY_GPUS" not in config
     assert (node.made / "modes").read_text().count("-rw------- ") == 2
     assert "HAS_CVMFS" not in (node.made / "condor_config").read_text()
+
+
+def test_the_sites_rank_and_group_and_what_user_jobs_of_pyglidein_look_for_are_in_the_configuration(dash_node):
+    master = "cp $CONDOR_CONFIG $MADE"
+    dash_node.run_master(master, RANK="TARGET.RequestMemory / 1024.0", GROUP="icecube")
+    config = (dash_node.made / "condor_config").read_text().replace("\\\n", "")
+    group = 'TARGET.Affiliation =?= "icecube" || TARGET.AcctGroup =?= "icecube"'
+    assert f"\nRANK = (TARGET.RequestMemory / 1024.0) + ifThenElse({group}, 1000000000, 0)\n" in config
+    for line in ('GLIDEIN_SiteResource = "small"', "GLIDEIN_Max_Walltime = 3600", "PYGLIDEIN_PARROT = false"):
+        assert f"\n{line}\n" in config
+    assert "\nPYGLIDEIN_TIME_TO_LIVE = GLIDEIN_ToDie - time()\n" in config
+    names = re.search(r"^STARTD_ATTRS = (.*)$", config, re.MULTILINE)[1]
+    assert {"GLIDEIN_SiteResource", "GLIDEIN_Max_Walltime", "PYGLIDEIN_TIME_TO_LIVE"} <= set(re.split(r"[ ,]+", names))
+
+
+def test_without_a_rank_all_user_jobs_are_alike(dash_node):
+    dash_node.run_master("cp $CONDOR_CONFIG $MADE")
+    assert "\nRANK = (0)\n" in (dash_node.made / "condor_config").read_text()
+
+
+@pytest.mark.parametrize("request_", [{"RANK": "1\nSTART = false"}, {"RANK": "1 \\"}, {"GROUP": 'x" || true'}])
+def test_a_rank_or_group_that_would_break_out_of_its_line_is_refused(dash_node, request_):
+    ended = dash_node.run_master("touch $MADE/ran", **request_)
+    assert (ended.code, ended.outcome) == (2, "bad-request")
+    assert not (dash_node.made / "ran").exists()
 
 
 @pytest.mark.parametrize(

@@ -127,3 +127,27 @@ def test_tarballs_are_uploaded_once_under_their_hash(store, aws, make_tarball):
     store.put(keys[0], b"not written again", content_type="text/plain", cache_seconds=0)
     assert release.publish(store, settings, public_url=URL) == published
     assert store.get(keys[0]) == b"not written again"
+
+
+def test_the_pools_checks_go_along_by_their_names(store, make_tarball, tmp_path):
+    for name, text in (("Open_CL.sh", "exit 0\n"), ("b.sh", "exit 1\n")):
+        (tmp_path / name).write_text(text)
+    settings = GlideinSettings((str(make_tarball()),), checks=(str(tmp_path / "Open_CL.sh"), str(tmp_path / "b.sh")))
+    assert release.publish(store, settings, public_url=URL).checks == {"open-cl": "exit 0\n", "b": "exit 1\n"}
+
+
+@pytest.mark.parametrize("body", [None, b"\xff", b"a\0b", b"#" * 16385])
+def test_a_check_that_cannot_go_along_is_refused(tmp_path, body):
+    path = tmp_path / "check.sh"
+    if body is not None:
+        path.write_bytes(body)
+    with pytest.raises(ConfigError, match=r"checks: .*check\.sh"):
+        release.checks(GlideinSettings(checks=(str(path),)))
+
+
+def test_two_checks_of_one_name_are_refused(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.sh").write_text("exit 0\n")
+    with pytest.raises(ConfigError, match="the name of another"):
+        release.checks(GlideinSettings(checks=(str(tmp_path / "a/x.sh"), str(tmp_path / "b/x.sh"))))

@@ -223,6 +223,14 @@ def test_a_check_that_is_missing_or_no_file_is_named(tmp_path):
             checks(GlideinOptions(checks=(str(path),)))
 
 
+def test_the_pools_checks_come_before_the_sites(facts, write_check, make_demand):
+    demand = make_demand()
+    demand = replace(demand, glidein=replace(demand.glidein, checks={"opencl": "exit 3\n"}))
+    said = facts(glidein=GlideinOptions(checks=(write_check("disk.sh", b"exit 0\n"),)), demand=demand)
+    assert said["GLIDEPOST_CHECKS"] == "pool-opencl disk"
+    assert (said["GLIDEPOST_CHECK_1"], said["GLIDEPOST_CHECK_2"]) == ("exit 3\n", "exit 0\n")
+
+
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 def test_our_own_checks_go_along_word_by_word(facts, shell):
     said = facts(shell, glidein=GlideinOptions(require=("cvmfs", "gpu"), check_every_s=90))
