@@ -109,9 +109,29 @@ is_outlived() {
   [ "$((lease_deadline + LEASE_GRACE_S))" -lt "${time}" ] && [ "$((time - written))" -gt "${LEASE_GRACE_S}" ]
 }
 
+# ask_to_leave TEXT: where only the shell of a glidein was killed, its HTCondor still works for nobody: told to, it gives
+# its user jobs back to the queue within a second or two; killed, they would wait there for their lease to end.
+ask_to_leave() {
+  asked=''
+  # shellcheck disable=SC2013  # these are words: /proc/<number>/environ
+  for entry in $(grep -lsF -e "$1" /proc/[0-9]*/environ); do
+    pid=${entry#/proc/}
+    pid=${pid%/environ}
+    ! tr '\000' '\n' 2>/dev/null <"/proc/${pid}/cmdline" | head -n 1 | grep -q '/condor_master$' ||
+      { kill -s QUIT "${pid}" 2>/dev/null && asked="${asked} ${pid}"; }
+  done
+  for pause in 0.5 0.5 1 1 1; do
+    left=''
+    for pid in ${asked}; do [ ! -s "/proc/${pid}/cmdline" ] || left=yes; done
+    [ -n "${left}" ] || return 0
+    run sleep "${pause}"
+  done
+}
+
 # remove_dead FOLDER: ends what still runs of a dead glidein, and removes its scratch, the lease last; 1 when the time
 # is up. A process that works there and is not the glidein's (a person's shell) keeps the folder.
 remove_dead() {
+  ask_to_leave "/${1##*/}/"
   for pause in 0.2 0.5 1; do
     end_processes "/${1##*/}/"
     left_s=$((collect_until - $(date +%s)))

@@ -154,14 +154,13 @@ def test_the_next_glidein_removes_what_is_dead_and_ends_what_still_runs_of_it(no
     dead, dead_too = make(1), make(2, other)
     alive = make(3, other, pid=living.pid, start=start_of(living.pid))
     there, young = make(4, other, host="there"), make(5, other, boot=OTHER_BOOT)
-    orphan = subprocess.Popen(
-        [*node.account.prefix, "sh", "-c", "sleep 300 & wait"],
-        env={"X": f"{dead}/condor_config", "PATH": "/bin:/usr/bin"},
-    )
-    ended = node.run_master("ls $SCRATCH/.. >$MADE/seen")
-    assert (node.made / "seen").read_text().split() == [f"glidepost-{ended.records[0]['glidein']}"]
-    assert sorted(other.iterdir()) == [alive, there, young]
-    assert orphan.wait(10) == -9
+    shell = [*node.account.prefix, "sh", "-c", "sleep 300 & wait"]
+    env = {"X": f"{dead}/condor_config", "PATH": "/bin:/usr/bin"}
+    with subprocess.Popen(shell, env=env) as orphan:
+        ended = node.run_master("ls $SCRATCH/.. >$MADE/seen")
+        assert (node.made / "seen").read_text().split() == [f"glidepost-{ended.records[0]['glidein']}"]
+        assert sorted(other.iterdir()) == [alive, there, young]
+        assert orphan.wait(10) == -9
     assert living.poll() is None
     for folder in (dead, dead_too):
         assert f"removing what a dead glidein left: {folder}: process {NOBODY} is gone" in ended.output
