@@ -48,8 +48,8 @@ def test_user_jobs_of_different_sizes_share_a_glidein_and_each_sees_its_own_gpu(
     process = site.start(**FOUR_CORES, BACKFILL="yes", GPU_DISCOVERY="-simulate:4,2")
     for cluster in gpu + cpu:
         site.wait_for_running(cluster)
-    assert wait_until(lambda: len(seen(site, "gpu")) == len(seen(site, "cpu")) == 2, 20)
-    assert wait_until(lambda: sum(slot["SlotType"] == "Dynamic" for slot in site.slots()) == 4, 20)
+    assert wait_until(lambda: len(seen(site, "gpu")) == len(seen(site, "cpu")) == 2, 60)
+    assert wait_until(lambda: sum(slot["SlotType"] == "Dynamic" for slot in site.slots()) == 4, 60)
     slots = site.slots()
     sizes = sorted((slot["GPUs"], slot["Memory"]) for slot in slots if slot["SlotType"] == "Dynamic")
     assert sizes == [(0, 128), (0, 512), (1, 256), (1, 1024)]
@@ -71,7 +71,7 @@ def test_backfill_leaves_a_core_to_each_gpu(site: Site) -> None:
     gpu = submit(site, "gpu", "request_gpus = 1\n", 2)
     site.wait_for_running(gpu, 2)
     assert sorted(site.states(cpu)) == [1, 1, 2, 2]
-    assert wait_until(lambda: len(seen(site, "gpu")) == 2, 20)
+    assert wait_until(lambda: len(seen(site, "gpu")) == 2, 60)
     site.pool.run(["condor_rm", str(cpu)])
     let_end(site, gpu)
     assert site.end(process)["outcome"] == "idle-shutdown"
@@ -82,7 +82,7 @@ def test_without_backfill_user_jobs_that_ask_for_no_gpu_stay_idle(site: Site) ->
     gpu = submit(site, "gpu", "request_gpus = 1\n", 2)
     process = site.start(**{**FOUR_CORES, "IDLE_S": "5"}, GPU_DISCOVERY="-simulate:4,2")
     site.wait_for_running(gpu, 2)
-    assert wait_until(lambda: len(seen(site, "gpu")) == 2, 20)
+    assert wait_until(lambda: len(seen(site, "gpu")) == 2, 60)
     assert site.states(cpu) == [1, 1]
     let_end(site, gpu)
     record = site.end(process)
@@ -98,7 +98,7 @@ def test_only_the_gpus_of_the_batch_job_are_offered(site: Site) -> None:
     process = site.start(**FOUR_CORES, GPU_DISCOVERY="-simulate:4,4")
     site.wait_for_running(gpu, 2)
     assert slot_of(site, "Partitionable")["TotalSlotGPUs"] == 2
-    assert wait_until(lambda: len(seen(site, "gpu")) == 2, 20)
+    assert wait_until(lambda: len(seen(site, "gpu")) == 2, 60)
     assert sorted(environment["CUDA_VISIBLE_DEVICES"][:12] for environment in seen(site, "gpu")) == [
         "GPU-b1223334",
         "GPU-c2223334",
@@ -135,7 +135,7 @@ def test_user_jobs_see_their_own_gpu_of_amd(site: Site) -> None:
     site.wait_for_running(gpu, 2)
     site.wait_for_running(cpu)
     assert slot_of(site, "Partitionable")["GPUs_DeviceName"] == "AMD Instinct MI300A"
-    assert wait_until(lambda: (len(seen(site, "gpu")), len(seen(site, "cpu"))) == (2, 1), 20)
+    assert wait_until(lambda: (len(seen(site, "gpu")), len(seen(site, "cpu"))) == (2, 1), 60)
     let_end(site, gpu, cpu)
     found = sorted(seen(site, "gpu"), key=lambda environment: environment["ROCR_VISIBLE_DEVICES"])
     assert [environment["ROCR_VISIBLE_DEVICES"] for environment in found] == ["1", "3"]
@@ -152,7 +152,7 @@ def test_user_jobs_see_their_own_tile_of_intel(site: Site) -> None:
     process = site.start(**FOUR_CORES, BACKFILL="yes")
     site.wait_for_running(gpu, 2)
     site.wait_for_running(cpu)
-    assert wait_until(lambda: (len(seen(site, "gpu")), len(seen(site, "cpu"))) == (2, 1), 20)
+    assert wait_until(lambda: (len(seen(site, "gpu")), len(seen(site, "cpu"))) == (2, 1), 60)
     let_end(site, gpu, cpu)
     assert sorted(environment["ZE_AFFINITY_MASK"] for environment in seen(site, "gpu")) == ["0.1", "2"]
     assert [environment["ZE_AFFINITY_MASK"] for environment in seen(site, "cpu")] == ["10000"]
