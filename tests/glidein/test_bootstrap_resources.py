@@ -13,7 +13,7 @@ from taking import RECORDED, install, make_node, recorded, take
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "what-a-glidein-takes.md"
 PARTS = Path(__file__).parents[2] / "glidein" / "bootstrap"
-CODE = "".join((PARTS / name).read_text() for name in ("6-deadline.sh", "6-resources.sh"))
+CODE = "".join((PARTS / name).read_text() for name in ("6-deadline.sh", "6-resources.sh", "7-gpus.sh", "8-gpus.sh"))
 NUMBERS = ["", "0", "-1", "unlimited", "max", "08", "1e3", "2 3", "4(x2)", "9" * 30, "$(touch x)", "`touch x`", "1\n2"]
 
 
@@ -228,13 +228,12 @@ def test_the_reference_names_every_variable_that_the_glidein_reads():
         "_CONDOR_SCRATCH_DIR",
         "SLURM_CLUSTERS",
         "cpu.cfs_period_us",
+        "memory.total",  # nvidia-smi's
     }
     assert set(words.findall(CODE)) - told_apart == set(words.findall(DOCS.read_text()))
 
 
 def test_the_reference_names_every_attribute_that_the_glidein_adds():
-    attributes = {f"GLIDEPOST_Asked{name}" for name in ("Cpus", "MemoryMiB", "DiskMiB", "WalltimeS")}
-    assert set(re.findall(r"GLIDEPOST_Asked\w+", DOCS.read_text())) == attributes
-    assert set(re.findall(r"\btell_less .* (\w+)$", CODE, re.MULTILINE)) == {
-        name[len("GLIDEPOST_Asked") :] for name in attributes
-    }
+    names = {"Cpus", "MemoryMiB", "DiskMiB", "WalltimeS"}
+    assert set(re.findall(r"GLIDEPOST_Asked(\w+)", DOCS.read_text())) == {*names, "GPUs"}
+    assert names <= set(re.findall(r"\btell_less .* (\w+)$", CODE, re.MULTILINE)) <= {*names, "GPUs"}

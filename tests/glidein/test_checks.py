@@ -203,12 +203,11 @@ def test_gpus_that_nothing_here_can_ask_are_unknown(bare):
 
 
 def test_a_container_program_must_say_its_version_and_run_the_image_at_hand(bare):
-    bad = ["HAS_APPTAINER = false", "HAS_SINGULARITY = false"]
     code, lines = bare.run("apptainer")
-    assert (code, lines[:2]) == (1, bad)
+    assert (code, len(lines)) == (1, 1)
     program = 'case $1 in --version) echo "singularity version 3.8\\"x" ;; *) [ -e "$2" ] && [ "$3" = true ] ;; esac'
     bare.add("singularity", program)
-    good = ["HAS_APPTAINER = true", "HAS_SINGULARITY = true", 'GLIDEPOST_ApptainerVersion = "singularity version 3.8x"']
+    good = ['GLIDEPOST_ApptainerVersion = "singularity version 3.8x"']
     assert bare.run("apptainer") == (0, good)
     image = bare.folder / "image.sif"
     image.touch()
@@ -216,7 +215,7 @@ def test_a_container_program_must_say_its_version_and_run_the_image_at_hand(bare
     assert bare.run("apptainer", USER_IMAGE="docker://debian") == (0, good)
     bare.add("mine", "[ $1 = --version ] || { echo 'FATAL: no user namespace' >&2; exit 255; }")
     code, lines = bare.run("apptainer", USER_IMAGE=image, APPTAINER=bare.folder / "bin" / "mine")
-    assert (code, lines[:2]) == (1, bad)
+    assert code == 1
     assert lines[-1].endswith("ended with 255: FATAL: no user namespace")
 
 
