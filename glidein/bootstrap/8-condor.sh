@@ -94,9 +94,11 @@ GLIDEIN_ToRetire = ${to_retire}
 GLIDEIN_SiteResource = "${GLIDEPOST_SHAPE}"
 GLIDEIN_Max_Walltime = ${walltime_s}
 PYGLIDEIN_TIME_TO_LIVE = GLIDEIN_ToDie - time()
+# (For so long the collector keeps the slots of a glidein that was killed without warning; by default 15 minutes.)
+ClassAdLifetime = $((10 * GLIDEPOST_UPDATE_S))
 STARTD_ATTRS = GLIDEPOST_Site, GLIDEPOST_Shape, GLIDEPOST_Pool, GLIDEPOST_Glidein, GLIDEPOST_BatchJob, GLIDEPOST_Start, \\
   GLIDEIN_Site, GLIDEIN_ToDie, GLIDEIN_ToRetire, GLIDEIN_SiteResource, GLIDEIN_Max_Walltime, \
-  PYGLIDEIN_TIME_TO_LIVE${found_names}${more_names}
+  PYGLIDEIN_TIME_TO_LIVE, ClassAdLifetime${found_names}${more_names}
 ${found_lines}
 STARTER_JOB_ENVIRONMENT = "$(quote_environment)"
 
@@ -107,8 +109,8 @@ NUM_SLOTS = 1
 NUM_SLOTS_TYPE_1 = 1
 SLOT_TYPE_1 = 100%
 SLOT_TYPE_1_PARTITIONABLE = true
-# (What a kill without warning leaves in the collector, for 15 minutes by default, must not draw user jobs. The collector
-# adds when it has last heard from us; four updates without a word mean that nobody is here any more.)
+# (What a kill without warning leaves in the collector must not draw user jobs until it goes. The collector adds when it
+# has last heard from us; four updates without a word mean that nobody is here any more.)
 START = (${GLIDEPOST_START:-true}) && (time() < GLIDEIN_ToRetire) && \\
   (MY.LastHeardFrom =?= undefined || time() - MY.LastHeardFrom < $((4 * GLIDEPOST_UPDATE_S + 10)))${start_conditions}
 SUSPEND = false

@@ -102,6 +102,19 @@ def test_what_a_kill_without_warning_leaves_goes_with_the_next_glidein(two_sites
         assert ran_again(site)
 
 
+def test_the_slots_of_a_glidein_that_was_killed_without_warning_leave_the_pool(site: Site) -> None:
+    process = site.start()
+    assert wait_until(lambda: len(site.slots()) == 1, 30)
+    for _ in range(3):
+        for pid in site.processes(process):
+            os.kill(pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert len(site.slots()) == 1
+    # (ten updates without a word; by default the collector forgets nothing for a quarter of an hour)
+    assert wait_until(lambda: site.slots() == [], 120)
+    site.end(site.start())
+
+
 def submit_glidein(site: Site, slurm: Slurm) -> str:
     """Returns the batch job's number. Its limit is a minute, though ten are what the glidein was asked for."""
     output = site.folder / "jobs" / "slurm.out"

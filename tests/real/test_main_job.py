@@ -12,6 +12,7 @@ from typing import Optional
 
 import pytest
 import requests
+from glideins import remove_user_jobs
 
 from glidepost.infra.demo import scene
 from glidepost.infra.demo.testbed import Account, Pool, Slurm, Store, wait_until
@@ -93,8 +94,7 @@ def empty_pool(pool: Pool, store: Store) -> Iterator[Pool]:
     for item in client.list_objects_v2(Bucket=store.bucket).get("Contents", []):
         client.delete_object(Bucket=store.bucket, Key=item["Key"])
     yield pool
-    if pool.user_jobs():
-        pool.run(["condor_rm", "-all"])
+    remove_user_jobs(pool)
     assert wait_until(lambda: not pool.slots(), 60, step_s=0.5), "glideins are still in the pool"
 
 

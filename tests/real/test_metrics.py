@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from glideins import remove_user_jobs
 
 from glidepost.infra.demo import scene
 from glidepost.infra.demo.testbed import Pool, Store, wait_until
@@ -72,6 +73,5 @@ def test_metrics_count_user_jobs_in_glideins_and_how_long_they_waited(
         waited = (metrics().wait_s or 0) - (before.wait_s or 0)
         assert 3 <= waited <= 3 * 60, "seconds, of all three together"
     finally:
-        if pool.user_jobs():
-            pool.run(["condor_rm", "-all"])
+        remove_user_jobs(pool)
         assert wait_until(lambda: not pool.slots(), 60, step_s=0.5), "glideins are still in the pool"

@@ -17,6 +17,7 @@ from typing import Any
 from glidepost.glidein import build as builder
 from glidepost.glidein.tarball import Manifest
 from glidepost.infra.demo.testbed import Condor, Pool, wait_until
+from glidepost.schema.errors import PoolError
 
 PARTS = Path(__file__).parents[2] / "glidein" / "bootstrap"
 IDLE_S, UPDATE_S = 5, 2
@@ -176,9 +177,20 @@ def open_site(pool: Pool, built: Built, folder: Path, word: str, prefix: Sequenc
     try:
         yield site
     finally:
-        if pool.user_jobs(f'WantSite == "{site.name}"'):
-            pool.run(["condor_rm", "-constraint", f'WantSite == "{site.name}"'])
+        remove_user_jobs(pool, f'WantSite == "{site.name}"')
         for process in site.running:
             if process.poll() is None:
                 process.terminate()
                 process.communicate(timeout=30)
+
+
+def remove_user_jobs(pool: Pool, constraint: str = "true") -> None:
+    """Removes user jobs; also those whose glidein was killed, to which the access point holds on until a lease ends."""
+    for options in ([], ["-forcex"]):
+        if not pool.user_jobs(constraint):
+            return
+        with suppress(PoolError):  # they end by themselves meanwhile
+            pool.run(["condor_rm", *options, "-constraint", constraint])
+        if wait_until(lambda: not pool.user_jobs(constraint), 10):
+            return
+    raise AssertionError(f"user jobs that cannot be removed: {constraint}")
