@@ -9,7 +9,8 @@ import click
 
 from glidepost.publisher.store import S3Store
 from glidepost.schema.document import encode
-from glidepost.schema.publisher_config import PublisherConfig, load_sites
+from glidepost.schema.publisher_config import PublisherConfig
+from glidepost.schema.sites import load_sites
 
 from .aggregator.run import aggregate_once, summary
 

@@ -19,8 +19,9 @@ from glidepost.schema.checks import FAILED, OK, Finding, Skipped, attempt
 from glidepost.schema.errors import ConfigError, PoolError
 from glidepost.schema.files import write_atomic
 from glidepost.schema.keys import PublicKey, SigningKey
-from glidepost.schema.publisher_config import PublisherConfig, load_sites
+from glidepost.schema.publisher_config import PublisherConfig
 from glidepost.schema.sealing import seal
+from glidepost.schema.sites import load_sites
 from glidepost.schema.units import counted, format_duration
 
 from . import census, release
@@ -79,7 +80,7 @@ def _sites(path: Path) -> str:
         raise Skipped(
             "no site is enrolled yet", remedy="glidepost publisher enroll 'LINE', with the line from the site"
         )
-    broken = [name for name, key in sites.items() if not _can_be_sealed_for(key)]
+    broken = [name for name, site in sites.items() if not _can_be_sealed_for(site.public_key)]
     if broken:
         raise ConfigError(
             f"{path}: nothing can be sealed for the key of {', '.join(broken)}",

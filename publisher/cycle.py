@@ -14,7 +14,8 @@ from glidepost.schema.document import parse_object
 from glidepost.schema.errors import ConfigError, GlidepostError, PoolError, UntrustedDocument
 from glidepost.schema.heartbeat import Heartbeat
 from glidepost.schema.keys import SigningKey
-from glidepost.schema.publisher_config import PublisherConfig, load_sites
+from glidepost.schema.publisher_config import PublisherConfig
+from glidepost.schema.sites import active, load_sites
 
 from . import census, last_good, mailboxes, offers, publish, release, shares, supply
 from .match import Matcher
@@ -64,7 +65,7 @@ def look(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: datet
         StoreError: when the store cannot be read.
         ConfigError: naming what to change.
     """
-    sites = load_sites(Path(config.demand.sites))
+    sites = active(load_sites(Path(config.demand.sites)))
     answer = _ask(config, pool, now=now, is_kept=False)
     return _decide(config, answer, _heartbeats(store, sites), _release(config, store, dry_run=True), now)
 
@@ -78,7 +79,7 @@ def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: dateti
         ConfigError: naming what to change.
     """
     key = SigningKey.load(Path(config.demand.signing_key))
-    sites = load_sites(Path(config.demand.sites))
+    sites = active(load_sites(Path(config.demand.sites)))
     answer = _ask(config, pool, now=now, is_kept=not dry_run)
     stored = publish.current(store)
     previous, is_ours = publish.read(stored), publish.is_signed(stored, key)
@@ -96,7 +97,8 @@ def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: dateti
     demand = publish.fit_into(demand, config.demand.max_size_mib * MIB)
     if dry_run:
         return Published(demand, written=False, mailboxes=(), failures=())
-    renewed, failures = mailboxes.renew(store, sites, tokens=pool, key=key, now=now)
+    public_keys = {name: site.public_key for name, site in sites.items()}
+    renewed, failures = mailboxes.renew(store, public_keys, tokens=pool, key=key, now=now)
     written = publish.is_due(demand, previous, is_ours=is_ours, now=now)
     publish.remember(memory, last)
     if written:

@@ -10,8 +10,8 @@ from nacl.exceptions import CryptoError
 from glidepost.schema.errors import ConfigError
 from glidepost.schema.files import write_atomic
 from glidepost.schema.keys import PublicKey
-from glidepost.schema.publisher_config import load_sites
 from glidepost.schema.sealing import seal
+from glidepost.schema.sites import load_sites
 
 
 def enroll(line: str, path: Path) -> str:
@@ -28,7 +28,8 @@ def enroll(line: str, path: Path) -> str:
             f"not an enrolment line: {line[:100]!r}",
             hint="the site prints it: glidepost keys show SITE.key --site NAME",
         )
-    sites = {**load_sites(path), words[1]: _key(words[2])}
+    known = {name: site.public_key for name, site in load_sites(path).items()}
+    sites = {**known, words[1]: _key(words[2])}
     text = "# Sites of this pool, written by `glidepost publisher enroll`.\n"
     for name, key in sorted(sites.items()):
         text += f'\n[{name}]\npublic_key = "{key}"\n'

@@ -152,7 +152,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Demand(Document):
-    """The demand of one pool at one time."""
+    """The demand of one pool at one time. `revoked` are sites that the pool has shut out."""
 
     kind: ClassVar[str] = "demand/1"
 
@@ -171,6 +171,7 @@ class Demand(Document):
     other: Optional[Other] = None
     metrics: Optional[Metrics] = None
     rules: dict[str, Rules] = field(default_factory=dict)
+    revoked: tuple[str, ...] = ()
 
     @property
     def idle_jobs(self) -> int:

@@ -7,9 +7,9 @@ both, and a letter that was moved into another site's mailbox is refused.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Final, Optional
 
 import msgspec
 
@@ -18,24 +18,42 @@ from .errors import UntrustedDocument
 from .keys import PublicKey, SigningKey
 from .sealing import seal, unseal
 
+FILENAME: Final = "${filename}"  # S3 puts the name of the uploaded file there; a glidein does it itself
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Form:
-    """A presigned POST: the only key it may write, and its limits, are inside its signed policy."""
+    """What a store lets its bearer write: what, and its limits, are signed inside. A credential, never logged.
+
+    A presigned POST has `fields`, and a policy among them. A presigned PUT, for stores that know no such policies, has
+    `headers`, which must be sent as they are, and no bound on the size.
+    """
 
     url: str
-    fields: dict[str, str]
+    fields: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_post(self) -> bool:
+        """Whether it is a POST of fields; else a PUT."""
+        return bool(self.fields)
 
 
 @dataclass(frozen=True, repr=False)
 class Letter:
-    """What is sealed. Never logged: both fields are credentials."""
+    """What is sealed. Never logged: the forms and the token are credentials.
+
+    `log_form` writes any object below one prefix: its `key` ends in `FILENAME`. `log_url` is where such an object can
+    be read by whom the pool allows that, FILENAME in it too.
+    """
 
     site: str
     issued_at: datetime
     expires_at: datetime
     heartbeat_form: Form
     pool_token: str
+    log_form: Optional[Form] = None
+    log_url: str = ""
 
 
 @dataclass(frozen=True)

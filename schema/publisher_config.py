@@ -1,20 +1,21 @@
-"""publisher-config/1: publisher.toml, and the sites that it enrolled, as frozen dataclasses. Paths are absolute."""
+"""publisher-config/1: publisher.toml as frozen dataclasses. Paths are absolute."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Optional, Union
 
-from .config import convert, load, read_toml
-from .errors import ConfigError
-from .keys import PublicKey
+from .config import convert, load
 
 
 @dataclass(frozen=True)
 class PoolSettings:
-    """The HTCondor pool: what glideins connect to, and how the publisher's own tools find it."""
+    """The HTCondor pool: what glideins connect to, and how the publisher's own tools find it.
+
+    Pool tokens are made by condor_token_create with the key named `token_key`, or, without any tool of HTCondor, with
+    the key in `token_key_file`.
+    """
 
     name: str
     collectors: tuple[str, ...]
@@ -22,6 +23,7 @@ class PoolSettings:
     condor_config: Optional[str] = None
     condor_bin: Optional[str] = None
     token_key: str = "POOL"  # noqa: S105 - the name of a key
+    token_key_file: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,14 @@ class CensusSettings:
 
 @dataclass(frozen=True)
 class DemandSettings:
-    """How the demand document is made. `life_s` is how long sites may act on one."""
+    """How the demand document is made. `life_s` is how long sites may act on one.
+
+    `root_key` is the public key that may replace the signing key when that was stolen.
+    """
 
     signing_key: str
     sites: str
+    root_key: Optional[str] = None
     life_s: int = 1800
     overcommit: int = 1
     max_size_mib: int = 1
@@ -50,7 +56,11 @@ class DemandSettings:
 
 @dataclass(frozen=True)
 class StoreSettings:
-    """The object store, as the publisher writes it (`endpoint`) and as sites read it (`public_url`)."""
+    """The object store, as the publisher writes it (`endpoint`) and as sites read it (`public_url`).
+
+    With `forms_credentials`, which may write heartbeats and logs only, the sites' upload forms are signed; `uploads` is
+    "post" or, for stores that know no POST policies, "put".
+    """
 
     bucket: str
     public_url: str
@@ -58,14 +68,17 @@ class StoreSettings:
     region: str = "us-east-1"
     credentials: Optional[str] = None
     prefix: str = ""
+    forms_credentials: Optional[str] = None
+    uploads: str = "post"
+    logs: bool = True
 
 
 @dataclass(frozen=True)
 class GlideinSettings:
-    """What glideins run, and how long their token is good.
+    """What glideins run, and how long their token is good: `queue_time_s`, and then `walltime_s`.
 
-    The sites in `canary_sites` take `canary_tarballs` first, as channel "canary". `checks` are files with shell scripts
-    that each node must pass.
+    The sites in `canary_sites`, and those enrolled with channel "canary", take `canary_tarballs` first. `checks` are
+    files with shell scripts that each node must pass.
     """
 
     tarballs: tuple[str, ...] = ()
@@ -73,7 +86,13 @@ class GlideinSettings:
     canary_tarballs: tuple[str, ...] = ()
     canary_sites: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
-    token_life_s: int = 72 * 3600
+    queue_time_s: int = 24 * 3600
+    walltime_s: int = 48 * 3600
+
+    @property
+    def token_life_s(self) -> int:
+        """How long a pool token is good, in seconds."""
+        return self.queue_time_s + self.walltime_s
 
 
 @dataclass(frozen=True)
@@ -116,7 +135,12 @@ class PublisherConfig:
         pool, demand, store, glidein = config.pool, config.demand, config.store, config.glidein
         return replace(
             config,
-            pool=replace(pool, condor_config=absolute(pool.condor_config), condor_bin=absolute(pool.condor_bin)),
+            pool=replace(
+                pool,
+                condor_config=absolute(pool.condor_config),
+                condor_bin=absolute(pool.condor_bin),
+                token_key_file=absolute(pool.token_key_file),
+            ),
             demand=replace(
                 demand,
                 signing_key=required(demand.signing_key),
@@ -124,7 +148,11 @@ class PublisherConfig:
                 state=required(demand.state),
             ),
             census=replace(config.census, token_directory=absolute(config.census.token_directory)),
-            store=replace(store, credentials=absolute(store.credentials)),
+            store=replace(
+                store,
+                credentials=absolute(store.credentials),
+                forms_credentials=absolute(store.forms_credentials),
+            ),
             glidein=replace(
                 glidein,
                 tarballs=tuple(required(name) for name in glidein.tarballs),
@@ -132,21 +160,3 @@ class PublisherConfig:
                 checks=tuple(required(name) for name in glidein.checks),
             ),
         )
-
-
-def load_sites(path: Path) -> dict[str, PublicKey]:
-    """Returns the enrolled sites, name to public key; none when there is no file yet.
-
-    Raises:
-        ConfigError: when the file is not what `glidepost publisher enroll` writes.
-    """
-    if not path.exists():
-        return {}
-    sites = {}
-    for name, entry in read_toml(path).items():
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("public_key"), str):
-            raise ConfigError(
-                f"{path}: [{name}] lacks public_key", hint="enrol the site: glidepost publisher enroll 'LINE'"
-            )
-        sites[name] = PublicKey.parse(entry["public_key"])
-    return sites

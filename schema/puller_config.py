@@ -177,11 +177,17 @@ class PullerConfig:
     limits: SiteLimits = SiteLimits()
     prefer: tuple[str, ...] = ("gpus", "memory")
     proxy: str = ""
+    root_key: Optional[PublicKey] = None
 
     @property
     def token_file(self) -> Path:
         """Where glideins read the pool token, mode 0600, on a file system that worker nodes see."""
         return self.state / "token"
+
+    @property
+    def log_form_file(self) -> Path:
+        """Where glideins read how to upload their logs, mode 0600, beside the token."""
+        return self.state / "log-form"
 
     @property
     def outcomes_folder(self) -> Path:
@@ -225,6 +231,7 @@ class PullerConfig:
             limits=_site_limits(tree.get("limits", {})),
             prefer=tuple(site.get("prefer", ("gpus", "memory"))),
             proxy=pool.get("proxy", ""),
+            root_key=PublicKey.parse(pool["root_key"]) if "root_key" in pool else None,
         )
 
 

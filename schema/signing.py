@@ -31,10 +31,13 @@ def canonical(data: dict[str, Any]) -> bytes:
         raise UntrustedDocument(f"document has no canonical form: {error}", hint=_FORGED) from error
 
 
-def sign(data: dict[str, Any], key: SigningKey) -> dict[str, Any]:
-    """Returns the document with one signature by `key` in place of any it had."""
-    signature = base64.b64encode(key.sign(canonical(data))).decode()
-    return {**data, "signatures": [{"key_id": key.public.key_id, "signature": signature}]}
+def sign(data: dict[str, Any], *keys: SigningKey) -> dict[str, Any]:
+    """Returns the document with a signature by each of `keys` in place of any it had."""
+    message = canonical(data)
+    signatures = [
+        {"key_id": key.public.key_id, "signature": base64.b64encode(key.sign(message)).decode()} for key in keys
+    ]
+    return {**data, "signatures": signatures}
 
 
 def verify(data: dict[str, Any], trusted: Iterable[PublicKey]) -> PublicKey:
@@ -48,7 +51,7 @@ def verify(data: dict[str, Any], trusted: Iterable[PublicKey]) -> PublicKey:
     if not isinstance(signatures, list) or not signatures:
         raise UntrustedDocument("document is not signed", hint=_FORGED)
     message = canonical(data)
-    for entry in signatures[:8]:  # a rotation needs two; more would be somebody making us work
+    for entry in signatures[:8]:  # a new key needs two; more would be somebody making us work
         key = known.get(str(entry.get("key_id"))) if isinstance(entry, dict) else None
         if key is None:
             continue

@@ -25,7 +25,7 @@ DURATIONS: Final = frozenset(
         "timeout",
         "min_idle",
         "life",
-        "token_life",
+        "queue_time",
         "idle_shutdown",
         "retirement",
         "update_interval",

@@ -150,7 +150,7 @@ class PoolCheck:
             names = ", ".join(f"{item.name} ({format_duration(item.resources.walltime_s)})" for item in short)
             raise ConfigError(
                 f"good for {format_duration(left_s)}, less than the walltime of {names}",
-                hint="a shorter walltime, or ask the pool's admin for a longer [pool] token_life",
+                hint="a shorter walltime, or ask the pool's admin for a longer [glidein] walltime",
             )
         made = claims.get("iat")
         age = f"made {format_duration(int(self._now.timestamp()) - made)} ago, " if isinstance(made, int) else ""

@@ -12,7 +12,7 @@ import pytest
 from glidepost.publisher.store import S3Store
 from glidepost.schema.command import main
 from glidepost.schema.files import lock
-from glidepost.schema.publisher_config import load_sites
+from glidepost.schema.sites import load_sites
 
 CONFIG = """
 [pool]

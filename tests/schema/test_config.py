@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from glidepost.schema.errors import ConfigError
-from glidepost.schema.publisher_config import PublisherConfig, load_sites
+from glidepost.schema.publisher_config import PublisherConfig
 from glidepost.schema.puller_config import PullerConfig
 from glidepost.schema.resources import Resources
+from glidepost.schema.sites import load_sites
 
 SCHEMA = Path(__file__).parents[2] / "schema"
 

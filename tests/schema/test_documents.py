@@ -8,13 +8,21 @@ from glidepost.schema.demand import Demand
 from glidepost.schema.document import encode, parse_object, validator
 from glidepost.schema.errors import GlidepostError, UntrustedDocument
 from glidepost.schema.heartbeat import Heartbeat
+from glidepost.schema.keychain import Keychain, Link
 from glidepost.schema.mailbox import Mailbox
 from glidepost.schema.status import Status
 
 SCHEMA = Path(__file__).parents[2] / "schema"
 
 
-DOCUMENTS = {"demand-1": Demand, "mailbox-1": Mailbox, "heartbeat-1": Heartbeat, "status-1": Status}
+DOCUMENTS = {
+    "demand-1": Demand,
+    "mailbox-1": Mailbox,
+    "keys-1": Keychain,
+    "key-link-1": Link,
+    "heartbeat-1": Heartbeat,
+    "status-1": Status,
+}
 
 
 @pytest.mark.parametrize("file", sorted(SCHEMA.glob("*.schema.json")), ids=lambda file: file.name)
