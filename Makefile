@@ -3,9 +3,10 @@
 
 PYTHON := .venv/bin/python
 ARGS :=
+SECONDS := 600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test test-pythons lint lint-python lint-types lint-imports lint-shell bench clean venv-dev
+.PHONY: help demo demo-stop test test-pythons test-branches fuzz lint lint-python lint-types lint-imports lint-shell bench clean venv-dev
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +23,12 @@ test: venv-dev ## all tests, with real daemons (GLIDEPOST_SKIP_REAL=1: without);
 
 test-pythons: venv-dev ## the unit tests on the oldest and the newest Python here
 	@tests/pythons.sh
+
+test-branches: venv-dev ## every branch of the code that decides what is believed has a test
+	@$(PYTHON) tests/support/branches.py
+
+fuzz: venv-dev ## hostile inputs for every parser of foreign bytes, for ten minutes; SECONDS=3600: an hour
+	@tests/fuzz/long.sh $(SECONDS)
 
 lint: lint-python lint-types lint-imports lint-shell ## style, types, who imports whom, shell
 

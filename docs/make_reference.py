@@ -20,11 +20,11 @@ NOTE = "<!-- Written by docs/make_reference.py: change the code, run it again. -
 
 
 def configuration() -> str:
-    """Returns every key of both configuration files."""
+    """Returns every key of the configuration files."""
     parts = [
         "# Configuration files\n",
         NOTE,
-        "Both are TOML. An unknown key is an error that names the nearest known one. Sizes and durations are strings",
+        "They are TOML. An unknown key is an error that names the nearest known one. Sizes and durations are strings",
         'with a unit: `"512MiB"`, `"8GiB"`, `"90s"`, `"30m"`, `"1h30m"`. Relative paths start at the folder of the',
         "file. Editors complete and check the keys with the JSON Schema files in `schema/`.\n",
     ]
@@ -34,6 +34,16 @@ def configuration() -> str:
         parts += [f"## {file}\n", "```toml", example.rstrip(), "```\n"]
         for name, table in _tables(schema):
             parts += [f"### `[{name}]`\n", "| key | | what |", "| --- | --- | --- |", *_rows(table), ""]
+    (site,) = json.loads((SCHEMA / "sites-1.schema.json").read_text())["patternProperties"].values()
+    example = (SCHEMA / "sites-1.example.toml").read_text()
+    parts += [
+        "## sites.toml\n",
+        "Beside publisher.toml: `[demand] sites` names it.\n",
+        "```toml",
+        example.rstrip(),
+        "```\n",
+    ]
+    parts += ["### `[a site's name]`\n", "| key | | what |", "| --- | --- | --- |", *_rows(site), ""]
     return "\n".join(parts)
 
 
@@ -72,6 +82,11 @@ def documents() -> str:
     ]
     for kind, where in (
         ("demand-1", "`v1/demand.json`: written by the publisher, signed, read by all sites."),
+        (
+            "keys-1",
+            "`v1/keys.json`: written by the publisher; each link is signed. Sites follow it from the key they pinned, "
+            "see [how to change the pool's key](../how-to/change-the-pools-key.md).",
+        ),
         (
             "mailbox-1",
             "`v1/sites/<site>.json`: written by the publisher, signed; `box` opens with the site's key only.",

@@ -264,7 +264,7 @@ def _contents(path: Path, text: bytes) -> _Contents:
     try:
         contents = msgspec.json.decode(text, type=_Contents)
         check_words(contents.os, contents.arch)
-    except (msgspec.DecodeError, ConfigError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ConfigError) as error:
         raise _untrusted(path, f"{_MANIFEST}: {error}") from error
     if contents.kind != KIND:
         raise _untrusted(path, f"{_MANIFEST} is {contents.kind!r}, not {KIND!r}")

@@ -10,21 +10,23 @@ import socket
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, Union
 
 from nacl.exceptions import CryptoError
 
 from glidepost.schema import idtoken
-from glidepost.schema.checks import FAILED, OK, Finding, Skipped, attempt
+from glidepost.schema.checks import FAILED, OK, Finding, Remark, Skipped, attempt
 from glidepost.schema.errors import ConfigError, PoolError
 from glidepost.schema.files import write_atomic
+from glidepost.schema.keychain import whole
 from glidepost.schema.keys import PublicKey, SigningKey
 from glidepost.schema.publisher_config import PublisherConfig
+from glidepost.schema.rotation import KeyFiles
 from glidepost.schema.sealing import seal
-from glidepost.schema.sites import load_sites
+from glidepost.schema.sites import active, load_sites
 from glidepost.schema.units import counted, format_duration
 
-from . import census, release
+from . import census, keychain, release, revocation, secret_files, site_terms
 
 CONNECT_S: Final = 5
 TOKEN_SITE: Final = "check"  # noqa: S105 - a name: the identity of the token that is made, looked at and thrown away
@@ -45,9 +47,14 @@ class CheckedPool(Protocol):
 
 def check_host(config: PublisherConfig) -> Iterator[Finding]:
     """Yields what is found in the files of this host."""
-    yield attempt("signing key", lambda: _signing_key(Path(config.demand.signing_key)))
-    yield attempt("sites", lambda: _sites(Path(config.demand.sites)))
-    yield attempt("state folder", lambda: _state(Path(config.demand.state)))
+    yield attempt("secret files", lambda: _secret_files(config))
+    key = attempt("signing key", lambda: _signing_key(Path(config.demand.signing_key)))
+    yield key
+    yield attempt("sites", lambda: _sites(config))
+    state = attempt("state folder", lambda: _state(Path(config.demand.state)))
+    yield state
+    if key.state == OK and state.state == OK:
+        yield attempt("keys of the pool", lambda: _keys(config))
 
 
 def check_pool(config: PublisherConfig, pool: CheckedPool, *, now: datetime) -> Iterator[Finding]:
@@ -69,13 +76,37 @@ def check_pool(config: PublisherConfig, pool: CheckedPool, *, now: datetime) -> 
         )
 
 
+def _secret_files(config: PublisherConfig) -> str:
+    secret_files.look(config)
+    there = [path for path, _ in secret_files.files(config) if path.exists()]
+    return f"{counted(len(there), 'file')} that only their owner may read"
+
+
 def _signing_key(path: Path) -> str:
     key = SigningKey.load(path)
     return f"{path}, key id {key.public.key_id}; sites need public_key = {str(key.public)!r}"
 
 
-def _sites(path: Path) -> str:
+def _keys(config: PublisherConfig) -> Union[str, Remark]:
+    files = KeyFiles.of(config)
+    chain = keychain.local(files, SigningKey.load(files.signing_key))
+    if chain is None:
+        raise Skipped("no chain of them yet", remedy="the next run makes it: glidepost publisher run")
+    link = whole(chain, pool=files.pool, root=files.root)
+    text = f"{counted(len(chain.links), 'link')}, epoch {link.epoch}, next key {'made' if link.next else 'missing'}"
+    if files.root is None:
+        return Remark(
+            f"{text}, no root key",
+            "a stolen signing key cannot be revoked at the sites without one: [demand] root_key, "
+            "docs/how-to/change-the-pools-key.md",
+        )
+    return f"{text}; sites need root_key = {str(files.root)!r}"
+
+
+def _sites(config: PublisherConfig) -> str:
+    path = Path(config.demand.sites)
     sites = load_sites(path)
+    site_terms.applied(config, active(sites))
     if not sites:
         raise Skipped(
             "no site is enrolled yet", remedy="glidepost publisher enroll 'LINE', with the line from the site"
@@ -86,7 +117,9 @@ def _sites(path: Path) -> str:
             f"{path}: nothing can be sealed for the key of {', '.join(broken)}",
             hint="a letter of it was lost: enrol the site again",
         )
-    return f"{len(sites)} enrolled: {', '.join(sorted(sites))}"
+    revoked = revocation.names(sites)
+    text = f"{len(sites) - len(revoked)} enrolled: {', '.join(sorted(active(sites)))}"
+    return f"{text}; {len(revoked)} revoked: {', '.join(revoked)}" if revoked else text
 
 
 def _can_be_sealed_for(key: PublicKey) -> bool:
@@ -139,21 +172,22 @@ def _schedds(pool: CheckedPool) -> Iterator[Finding]:
 
 def _token(config: PublisherConfig, token: str, now: datetime) -> str:
     """Says whether glideins with such a token are let in: HTCondor compares issuer and subject with its own names."""
+    maker = config.pool.token_key_file or "condor_token_create"
     try:
         claims = idtoken.claims(token)
     except ValueError as error:
-        raise PoolError(f"what condor_token_create printed is no token: {error}", hint="try it by hand") from error
+        raise PoolError(f"what was made is no token: {error}", hint="try condor_token_create by hand") from error
     domain = config.pool.trust_domain
     if claims.get("iss") != domain:
         raise ConfigError(
-            f"condor_token_create issues for {claims.get('iss')!r}, and [pool] trust_domain is {domain!r}",
+            f"{maker} issues for {claims.get('iss')!r}, and [pool] trust_domain is {domain!r}",
             hint="set trust_domain to what condor_config_val TRUST_DOMAIN says on the central manager",
         )
     expires = claims.get("exp")
     if not isinstance(expires, int) or expires <= now.timestamp():
         raise PoolError("the token has no end, or is expired at birth", hint="is this host's clock right?")
     left = format_duration(expires - int(now.timestamp()))
-    return f"can be made with key {config.pool.token_key}: {claims.get('sub')}, good for {left}"
+    return f"can be made with key {config.pool.token_key}: {claims.get('sub')}, good for {left}, made by {maker}"
 
 
 def _no_tarballs() -> str:

@@ -1,6 +1,6 @@
-"""The store, tried as the publisher, as a site with its form, and as a stranger without any key.
+"""The store, tried as the publisher, as a site with its forms, and as a stranger without any key.
 
-Two objects are written, and removed again: one below v1/check/, and one below v1/heartbeats/ whose name no reader
+Three objects are written, and removed again: below v1/check/, v1/heartbeats/ and v1/logs/, under names that no reader
 takes for a site's.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Final, Optional
+from typing import Any, Final
 
 import requests
 
@@ -19,17 +19,16 @@ from glidepost.schema.checks import OK, Finding, Skipped, attempt
 from glidepost.schema.demand import Demand
 from glidepost.schema.document import parse_object
 from glidepost.schema.errors import StoreError
+from glidepost.schema.keychain import KEYS_KEY
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.publisher_config import PublisherConfig
 from glidepost.schema.signing import verify
 from glidepost.schema.units import format_duration
 
 from . import publish
+from .check_forms import PROBE_KEY, PROBES, FormCheck
 from .store import S3Store
 
-PROBE_KEY: Final = "v1/check/probe.json"
-HEARTBEAT_KEY: Final = "v1/heartbeats/check"  # readers take names that end in .json
-MAX_BYTES: Final = 1024
 MAX_SKEW: Final = timedelta(seconds=60)
 # Sites may see an older document than the store's for as long as caches keep it, and some more.
 MAX_LAG: Final = timedelta(seconds=60)
@@ -56,7 +55,7 @@ class StoreCheck:
             yield written
             if written.state == OK:
                 yield attempt("store: compressed", self._compress)
-                yield attempt("store: upload form", self._upload)
+                yield from FormCheck(self._config.store, self._store, self._ask, self._probe)()
                 yield attempt("store: clock", self._compare_clocks)
                 yield attempt("private: heartbeats", self._try_to_read)
                 yield attempt("private: writing", self._try_to_write)
@@ -90,39 +89,11 @@ class StoreCheck:
         return "keeps Content-Encoding"
 
     def _remove(self) -> str:
-        for key in (PROBE_KEY, HEARTBEAT_KEY):
+        for key in PROBES:
             self._store.delete(key)
             if self._store.get(key) is not None:
                 raise StoreError(f"{key} is still there after it was removed", hint="is the bucket locked?")
         return "what was written for these checks is gone"
-
-    # As a site
-
-    def _upload(self) -> str:
-        form = self._store.upload_form(HEARTBEAT_KEY, content_type=_JSON, max_bytes=MAX_BYTES, life_s=300)
-
-        def post(body: bytes, **changes: str) -> requests.Response:
-            fields = {**form.fields, **changes}
-            return self._ask("POST", form.url, data=fields, files={"file": ("heartbeat.json", body, _JSON)})
-
-        answer = post(self._probe)
-        if answer.status_code >= 300:
-            raise StoreError(
-                f"POST {form.url}: HTTP {answer.status_code} {answer.text[:200]}",
-                hint="does the store know presigned POST, and may this key write v1/heartbeats/*?",
-            )
-        if self._store.get(HEARTBEAT_KEY) != self._probe:
-            raise StoreError("what a site uploads does not arrive", hint="is [store] endpoint the store of the bucket?")
-        prefix = self._config.store.prefix
-        for what, refused in (
-            ("more than its size", post(b" " * (MAX_BYTES + 1))),
-            ("another object", post(self._probe, key=prefix + PROBE_KEY)),
-        ):
-            if refused.status_code < 300:
-                raise StoreError(
-                    f"the form lets a site write {what}", hint="this store does not look at policies: use another one"
-                )
-        return "a site can write its heartbeat, and nothing else"
 
     # As anybody
 
@@ -141,13 +112,13 @@ class StoreCheck:
         return f"differs by {abs(skew_s)} s from this host's"
 
     def _try_to_read(self) -> str:
-        for key in (HEARTBEAT_KEY, PROBE_KEY):
+        for key in PROBES:
             for url in self._address(key):
                 answer = self._ask("GET", url)
                 if answer.status_code == 200 and self._probe in answer.content:
                     raise StoreError(
                         f"anybody can read {url}",
-                        hint="the bucket's policy must name what is public, and v1/heartbeats/* is not",
+                        hint="the bucket's policy must name what is public: neither v1/heartbeats/* nor v1/logs/* is",
                     )
         return "a stranger cannot read them"
 
@@ -159,7 +130,7 @@ class StoreCheck:
         return "a stranger cannot write"
 
     def _try_to_list(self) -> str:
-        bucket = self._bucket_url()
+        bucket = self._store.bucket_url
         for url in (f"{bucket}/?list-type=2", f"{self._config.store.public_url.rstrip('/')}/?list-type=2"):
             answer = self._ask("GET", url)
             if answer.status_code == 200 and b"<ListBucketResult" in answer.content:
@@ -199,6 +170,12 @@ class StoreCheck:
                 f"GET {url}: HTTP {answer.status_code}",
                 hint="is [store] public_url right, and does the bucket's policy let anybody read v1/demand.json?",
             )
+        keys_url = f"{self._public}{KEYS_KEY}"
+        if self._store.get(KEYS_KEY) is not None and self._ask("GET", keys_url).status_code != 200:
+            raise StoreError(
+                f"GET {keys_url}: no answer, so sites cannot follow a change of keys",
+                hint="does the bucket's policy let anybody read v1/keys.json?",
+            )
         seen = Demand.from_json(parse_object(answer.content, what=url))
         if seen.sequence != stored.sequence and self._clock() - stored.generated_at > MAX_LAG:
             raise StoreError(
@@ -224,16 +201,15 @@ class StoreCheck:
 
     def _address(self, key: str) -> tuple[str, str]:
         """Returns where an object would be: at the store itself, and where sites look."""
-        return f"{self._bucket_url()}/{self._config.store.prefix}{key}", f"{self._public}{key}"
+        return f"{self._store.bucket_url}/{self._config.store.prefix}{key}", f"{self._public}{key}"
 
-    def _bucket_url(self) -> str:
-        return self._store.upload_form(PROBE_KEY, content_type=_JSON, max_bytes=2, life_s=60).url.rstrip("/")
-
-    def _ask(self, method: str, url: str, *, data: Any = None, files: Optional[Any] = None) -> requests.Response:
+    def _ask(self, method: str, url: str, **what: Any) -> requests.Response:
+        """Returns the answer to a stranger's request; `what` is what requests calls data, files and headers."""
         try:
-            return self._session.request(method, url, data=data, files=files, timeout=15, allow_redirects=False)
+            return self._session.request(method, url, timeout=15, allow_redirects=False, **what)
         except requests.RequestException as error:
-            raise StoreError(f"{method} {url}: {error}", hint=f"try: curl -v {url}") from error
+            place = url.partition("?")[0]  # the rest may be a signature, which an exception's text holds too
+            raise StoreError(f"{method} {place}: {type(error).__name__}", hint=f"try: curl -v {place}") from error
 
 
 def _span(start: datetime, end: datetime) -> str:

@@ -20,23 +20,15 @@ from glidepost.schema.files import AlreadyRunning, lock
 from glidepost.schema.publisher_config import PublisherConfig
 from glidepost.schema.units import counted
 
-from . import cycle, publish
+from . import cycle, publish, secret_files
 from .check_all import check as checks
-from .enrolment import enroll as enroll_site
+from .cli_options import config_option
+from .cli_sites import enroll, revoke, sites
 from .pool import Pool
 from .show import show as show_demand
 from .store import S3Store
 from .why import explain, find
 from .why import show as show_answers
-
-config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("publisher.toml"),
-    envvar="GLIDEPOST_PUBLISHER_CONFIG",
-    show_default=True,
-    help="The publisher's configuration.",
-)
 
 
 @click.group()
@@ -56,6 +48,7 @@ def run(ctx: click.Context, *, config: Path, aggregate: bool, dry_run: bool, as_
     Example: glidepost publisher run --config publisher.toml --aggregate
     """
     settings = PublisherConfig.load(config)
+    secret_files.look(settings)
     now = datetime.now(timezone.utc).replace(microsecond=0)
     try:
         with lock(Path(settings.demand.state) / "publisher.lock"):
@@ -142,17 +135,8 @@ def why(*, group_id: str, config: Path, as_json: bool) -> None:
         show_answers(job.group, answers, now, Console(highlight=False))
 
 
-@group.command()
-@click.argument("line")
-@config_option
-def enroll(*, line: str, config: Path) -> None:
-    """Let a site take part: LINE is what `glidepost keys generate --site NAME` printed there.
-
-    Example: glidepost publisher enroll 'glidepost-site north ed25519:AAAA...'
-    """
-    settings = PublisherConfig.load(config)
-    name = enroll_site(line, Path(settings.demand.sites))
-    click.echo(f"{name} is enrolled in {settings.demand.sites}; the next run writes its mailbox")
+for _verb in (enroll, sites, revoke):
+    group.add_command(_verb)
 
 
 def _summary(published: cycle.Published, *, dry_run: bool) -> str:

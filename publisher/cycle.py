@@ -17,7 +17,20 @@ from glidepost.schema.keys import SigningKey
 from glidepost.schema.publisher_config import PublisherConfig
 from glidepost.schema.sites import active, load_sites
 
-from . import census, last_good, mailboxes, offers, publish, release, shares, supply
+from . import (
+    census,
+    forms,
+    keychain,
+    last_good,
+    mailboxes,
+    offers,
+    publish,
+    release,
+    revocation,
+    shares,
+    site_terms,
+    supply,
+)
 from .match import Matcher
 from .store import S3Store
 
@@ -66,6 +79,7 @@ def look(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: datet
         ConfigError: naming what to change.
     """
     sites = active(load_sites(Path(config.demand.sites)))
+    config = site_terms.applied(config, sites)
     answer = _ask(config, pool, now=now, is_kept=False)
     return _decide(config, answer, _heartbeats(store, sites), _release(config, store, dry_run=True), now)
 
@@ -79,7 +93,10 @@ def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: dateti
         ConfigError: naming what to change.
     """
     key = SigningKey.load(Path(config.demand.signing_key))
-    sites = active(load_sites(Path(config.demand.sites)))
+    keys = keychain.look(config, store, key)
+    enrolled = load_sites(Path(config.demand.sites))
+    sites = active(enrolled)
+    config = site_terms.applied(config, sites)
     answer = _ask(config, pool, now=now, is_kept=not dry_run)
     stored = publish.current(store)
     previous, is_ours = publish.read(stored), publish.is_signed(stored, key)
@@ -91,19 +108,28 @@ def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: dateti
     demand = replace(
         _decide(config, answer, heartbeats, _release(config, store, dry_run=dry_run), now).demand,
         sequence=last + 1,
-        pool_view=census.pool_view(answer.slots, sites),
+        pool_view=census.pool_view(answer.slots, enrolled),
         metrics=census.of_sites(answer.metrics, sites),
+        revoked=revocation.names(enrolled),
     )
     demand = publish.fit_into(demand, config.demand.max_size_mib * MIB)
     if dry_run:
         return Published(demand, written=False, mailboxes=(), failures=())
+    is_announced = keys.is_announced(key.public)
+    if not is_announced:
+        keys.publish(store, now)
+    not_cleared = revocation.clear_mailboxes(store, enrolled.values())
+    office = mailboxes.Office(store, pool, key, config.token_settings)
     public_keys = {name: site.public_key for name, site in sites.items()}
-    renewed, failures = mailboxes.renew(store, public_keys, tokens=pool, key=key, now=now)
+    renewed, failures = mailboxes.renew(office, public_keys, now=now)
     written = publish.is_due(demand, previous, is_ours=is_ours, now=now)
     publish.remember(memory, last)
     if written:
         publish.write(store, demand, key, memory)
-    return Published(demand if written or previous is None else previous, written, tuple(renewed), tuple(failures))
+    if is_announced:
+        keys.publish(store, now)
+    shown = demand if written or previous is None else previous
+    return Published(shown, written, tuple(renewed), (*not_cleared, *failures))
 
 
 def _ask(config: PublisherConfig, pool: AskedPool, *, now: datetime, is_kept: bool) -> census.Answer:
@@ -178,7 +204,7 @@ def _heartbeats(store: S3Store, sites: Iterable[str]) -> dict[str, Optional[Hear
             if body is None:
                 found[site] = None
                 continue
-            limit = mailboxes.MAX_HEARTBEAT_BYTES
+            limit = forms.MAX_HEARTBEAT_BYTES
             heartbeat = Heartbeat.from_json(parse_object(body, what=f"heartbeat of {site}", max_bytes=limit))
         except UntrustedDocument as error:
             LOG.warning("heartbeat unreadable site=%s error=%s", site, error.what)

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from glidepost.schema.document import DAMAGED
 from glidepost.schema.files import write_atomic
 from glidepost.schema.publisher_config import PublisherConfig
 
@@ -78,7 +79,7 @@ def _load(path: Path) -> dict[str, Remembered]:
         memory = msgspec.json.decode(path.read_bytes(), type=_Memory)
     except FileNotFoundError:
         return {}
-    except (OSError, msgspec.MsgspecError) as error:
+    except DAMAGED as error:
         LOG.warning("census memory unreadable file=%s error=%s", path, error)
         return {}
     if memory.kind != KIND or any(item.asked_at.tzinfo is None for item in memory.schedds.values()):

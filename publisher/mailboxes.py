@@ -1,9 +1,10 @@
-"""Mailboxes: each enrolled site's upload form and pool token, sealed for it, renewed long before they expire."""
+"""Mailboxes: each enrolled site's upload forms and pool token, sealed for it, renewed long before they expire."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Optional, Protocol
 
@@ -15,13 +16,13 @@ from glidepost.schema.keys import PublicKey, SigningKey
 from glidepost.schema.mailbox import Letter, Mailbox
 from glidepost.schema.signing import sign, verify
 
+from .forms import Forms
 from .store import S3Store
 
 LOG = logging.getLogger(__name__)
 
 RENEW_AFTER: Final = timedelta(hours=6)
 LIFE: Final = timedelta(hours=48)  # so sites still report while the publisher is down for a day
-MAX_HEARTBEAT_BYTES: Final = 65536
 
 
 class TokenMaker(Protocol):
@@ -36,32 +37,45 @@ def key_of(site: str) -> str:
     return f"v1/sites/{site}.json"
 
 
-def renew(
-    store: S3Store, sites: Mapping[str, PublicKey], *, tokens: TokenMaker, key: SigningKey, now: datetime
-) -> tuple[list[str], list[GlidepostError]]:
-    """Writes the mailboxes that are missing, old, signed by another key, or sealed for a key the site no longer has.
+@dataclass(frozen=True)
+class Office:
+    """What letters are made with. Tokens made after a change of `token_settings` differ from those before."""
+
+    store: S3Store
+    tokens: TokenMaker
+    key: SigningKey
+    token_settings: tuple[str, ...] = ()
+
+    def settings(self) -> str:
+        """Returns 16 hex digits that differ when letters made from now on do: in how forms are, or tokens.
+
+        Raises:
+            ConfigError: when forms cannot be signed.
+        """
+        return self.store.forms.digest(*self.token_settings)
+
+
+def renew(office: Office, sites: Mapping[str, PublicKey], *, now: datetime) -> tuple[list[str], list[GlidepostError]]:
+    """Writes the mailboxes that are missing, old, signed by another key, or not as they would be if made now.
+
+    That is so when the site has another key, or the settings have changed.
 
     Returns:
         The sites whose mailbox was renewed, and what went wrong for the others: one failure leaves the rest alone.
     """
-    renewed, failures = [], []
+    renewed, failures = list[str](), list[GlidepostError]()
+    try:
+        settings = office.settings()
+    except GlidepostError as error:  # of all sites; what they have lasts for hours
+        return renewed, [error]
+    store = office.store
     for site, public in sites.items():
         try:
-            if _is_fresh(store.get(key_of(site)), site, public, signed_by=key.public, now=now):
+            known = _read(store.get(key_of(site)), signed_by=office.key.public)
+            if known and _is_for(known, site, public, settings) and _is_young(known, now):
                 continue
-            letter = Letter(
-                site=site,
-                issued_at=now,
-                expires_at=now + LIFE,
-                heartbeat_form=store.upload_form(
-                    f"v1/heartbeats/{site}.json",
-                    content_type="application/json",
-                    max_bytes=MAX_HEARTBEAT_BYTES,
-                    life_s=int(LIFE.total_seconds()),
-                ),
-                pool_token=tokens.token(site),
-            )
-            body = encode(sign(_packed(letter, public).to_json(), key))
+            letter = _letter(site, store.forms, office.tokens, now)
+            body = encode(sign(_packed(letter, public, settings).to_json(), office.key))
             store.put(key_of(site), body, content_type="application/json", cache_seconds=60)
             renewed.append(site)
             LOG.info("mailbox renewed site=%s", site)
@@ -70,9 +84,23 @@ def renew(
     return renewed, failures
 
 
-def _packed(letter: Letter, public: PublicKey) -> Mailbox:
+def _letter(site: str, forms: Forms, tokens: TokenMaker, now: datetime) -> Letter:
+    life_s = int(LIFE.total_seconds())
+    log_form = forms.log(site, life_s=life_s)
+    return Letter(
+        site=site,
+        issued_at=now,
+        expires_at=now + LIFE,
+        heartbeat_form=forms.heartbeat(site, life_s=life_s),
+        pool_token=tokens.token(site),
+        log_form=log_form,
+        log_url=forms.log_url(site) if log_form else "",
+    )
+
+
+def _packed(letter: Letter, public: PublicKey, settings: str) -> Mailbox:
     try:
-        return Mailbox.pack(letter, public)
+        return Mailbox.pack(letter, public, settings=settings)
     except CryptoError as error:
         # Most texts of the right length are keys; about half of them are none for sealing.
         raise ConfigError(
@@ -81,14 +109,21 @@ def _packed(letter: Letter, public: PublicKey) -> Mailbox:
         ) from error
 
 
-def _is_fresh(body: Optional[bytes], site: str, public: PublicKey, *, signed_by: PublicKey, now: datetime) -> bool:
+def _read(body: Optional[bytes], *, signed_by: PublicKey) -> Optional[Mailbox]:
+    """Returns a mailbox that we have signed, None for anything else."""
     if body is None:
-        return False
+        return None
     try:
         data = parse_object(body, what="mailbox")
         verify(data, [signed_by])
-        mailbox = Mailbox.from_json(data)
+        return Mailbox.from_json(data)
     except UntrustedDocument:
-        return False
-    is_for_site = mailbox.site == site and mailbox.recipient == public.key_id
-    return is_for_site and timedelta(0) <= now - mailbox.issued_at < RENEW_AFTER
+        return None
+
+
+def _is_for(mailbox: Mailbox, site: str, public: PublicKey, settings: str) -> bool:
+    return (mailbox.site, mailbox.recipient, mailbox.settings) == (site, public.key_id, settings)
+
+
+def _is_young(mailbox: Mailbox, now: datetime) -> bool:
+    return timedelta(0) <= now - mailbox.issued_at < RENEW_AFTER

@@ -93,7 +93,10 @@ class Matcher:
             mine = self._job(job)
         except ValueError as error:
             return Verdict(fits=False, reasons=(f"its ad cannot be read: {error}",))
-        theirs = self._shape(site, shape)
+        try:
+            theirs = self._shape(site, shape)
+        except ValueError as error:  # a report is foreign: it must not keep the others from their shares
+            return Verdict(fits=False, reasons=(f"what the site reports cannot be read: {error}",))
         reasons = self._reasons(job, mine, site, shape, theirs)
         return Verdict(fits=False, reasons=reasons) if reasons else _FITS
 

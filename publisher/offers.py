@@ -30,7 +30,15 @@ FLOOR: Final = 10
 _UNBOUNDED: Final = 10**9  # glideins; what a site that is new has room for, nobody knows
 # Reasons of a site that say nothing of its room: until it knows better, others are served.
 _FAILING: Final = frozenset(
-    {"submit-failed", "refused", "queue-unknown", "queue-partial", "queue-implausible", "ledger-rebuilt"}
+    {
+        "submit-failed",
+        "refused",
+        "queue-unknown",
+        "queue-partial",
+        "queue-implausible",
+        "ledger-rebuilt",
+        "token-short",
+    }
 )
 _NO_RULES: Final = SiteRules()
 

@@ -9,18 +9,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
-from glidepost.schema.errors import ConfigError, PoolError
+from glidepost.schema.errors import PoolError
 from glidepost.schema.publisher_config import PublisherConfig
 
+from . import tokens
 from .census import Answer, Counters, Row, ScheddAnswer, Slot, metrics
 
 CENSUS_COMMAND: Final = (sys.executable, "-m", "glidepost.publisher.schedd")
-_TOKEN_AUTHORIZATIONS: Final = ("READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER")
 _MOST_AT_ONCE: Final = 32
 _HINT: Final = "is CONDOR_CONFIG right, and does condor_status -schedd answer here?"
 AnswerType = TypeVar("AnswerType")
@@ -141,31 +140,10 @@ class Pool:
         """Returns a new pool token for the glideins of one site.
 
         Raises:
-            ConfigError: when condor_token_create is not installed here.
-            PoolError: when it refuses.
+            ConfigError: when the tool or the key that makes tokens is not there.
+            PoolError: when the tool refuses.
         """
-        pool = self._config.pool
-        tool = str(Path(pool.condor_bin) / "condor_token_create") if pool.condor_bin else "condor_token_create"
-        command = [tool, "-identity", f"glidein-{site}@{pool.trust_domain}", "-key", pool.token_key]
-        command += [word for level in _TOKEN_AUTHORIZATIONS for word in ("-authz", level)]
-        command += ["-lifetime", str(self._config.glidein.token_life_s)]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, env=self._environment(), timeout=30, check=False, stdin=subprocess.DEVNULL
-            )
-        except OSError as error:
-            raise ConfigError(
-                f"{tool} cannot be run: {error.strerror}", hint="set [pool] condor_bin to HTCondor's bin folder"
-            ) from error
-        except subprocess.TimeoutExpired as error:
-            raise PoolError(f"{tool}: no answer within 30 s", hint="try it by hand") from error
-        token = done.stdout.decode(errors="replace").strip()
-        if done.returncode or not re.fullmatch(r"[\w-]+(\.[\w-]+){2}", token, re.ASCII):
-            raise PoolError(
-                f"{' '.join(command)}: {_last_line(done.stderr)}",
-                hint=f"it must be run by a user who can read the pool's signing key {pool.token_key}",
-            )
-        return token
+        return tokens.maker(self._config).token(site)
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)

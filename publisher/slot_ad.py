@@ -61,6 +61,8 @@ _EXPRESSIONS: Final = {
     "PYGLIDEIN_TIME_TO_LIVE": "GLIDEIN_ToDie - time()",
 }
 _NO_RULES: Final = SiteRules()
+# So many GPUs of a glidein are listed one by one: more than a node has, and no more than a lie should cost.
+MOST_GPUS: Final = 64
 # The words of /etc/os-release that the glidein chooses its tarball by, as HTCondor's OpSysAndVer begins.
 _OS_WORDS: Final = {
     "almalinux": "el",
@@ -154,7 +156,7 @@ def _gpus(count: int, said: dict[str, advertised.Literal]) -> dict[str, str]:
         for name, value in properties.items()
     }
     one = "[" + "; ".join(f"{name[len('GPUs_') :]} = {text}" for name, text in texts.items()) + "]"
-    return {**texts, "AvailableGPUs": "{" + ", ".join([one] * count) + "}"}
+    return {**texts, "AvailableGPUs": "{" + ", ".join([one] * min(count, MOST_GPUS)) + "}"}
 
 
 def _literal(value: advertised.Literal) -> str:

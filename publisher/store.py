@@ -1,22 +1,17 @@
-"""The object store: any that speaks S3. The only import of boto3."""
+"""The object store: any that speaks S3, as the publisher reads and writes it."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Optional, TypeVar
-
-import boto3
-import botocore.config
-import botocore.credentials
-import botocore.exceptions
 
 from glidepost.schema import compression
 from glidepost.schema.document import MAX_DOCUMENT_BYTES
-from glidepost.schema.errors import ConfigError, StoreError, UntrustedDocument
-from glidepost.schema.mailbox import Form
+from glidepost.schema.errors import UntrustedDocument
 from glidepost.schema.publisher_config import StoreSettings
+
+from . import s3
+from .forms import Forms
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -29,32 +24,18 @@ COMPRESS_ABOVE: Final = 64 * 1024
 T = TypeVar("T")
 
 
-def _session(credentials: Optional[str]) -> boto3.Session:
-    """Returns a session with the keys in the file, which AWS_* variables must not override; else with boto3's own."""
-    if not credentials:
-        return boto3.Session()
-    path = Path(credentials)
-    if not path.is_file():
-        raise ConfigError(f"[store] credentials: {path} is missing", hint="it is an AWS shared-credentials file")
-    if path.stat().st_mode & 0o077:
-        raise ConfigError(f"[store] credentials: {path} can be read by others", hint=f"chmod 600 {path}")
-    profile = os.environ.get("AWS_PROFILE", "default")
-    keys = botocore.credentials.SharedCredentialProvider(str(path), profile).load()
-    if keys is None:
-        raise ConfigError(
-            f"[store] credentials: {path} has no keys of profile {profile}",
-            hint="it needs aws_access_key_id and aws_secret_access_key; AWS_PROFILE chooses another profile",
-        )
-    return boto3.Session(keys.access_key, keys.secret_key, keys.token)
-
-
 class S3Store:
-    """One bucket, below one prefix. Every failure is a StoreError that says which key."""
+    """One bucket, below one prefix. Every failure is a StoreError that says which key.
 
-    def __init__(self, client: S3Client, bucket: str, prefix: str = "") -> None:
+    `forms` are what sites may write; without any given they are signed by the store's own client.
+    """
+
+    def __init__(self, client: S3Client, bucket: str, prefix: str = "", forms: Optional[Forms] = None) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = prefix
+        own = StoreSettings(bucket=bucket, public_url="", prefix=prefix)
+        self.forms = forms or Forms(lambda: s3.Connection(client), own)
 
     @classmethod
     def from_settings(cls, settings: StoreSettings) -> S3Store:
@@ -63,24 +44,20 @@ class S3Store:
         Raises:
             ConfigError: when the credentials file is missing or can be read by others.
         """
-        try:
-            client = _session(settings.credentials).client(
-                "s3",
-                region_name=settings.region,
-                endpoint_url=settings.endpoint,
-                config=botocore.config.Config(
-                    signature_version="s3v4",
-                    s3={"addressing_style": "path" if settings.endpoint else "auto"},
-                    connect_timeout=10,
-                    read_timeout=30,
-                    retries={"mode": "standard", "max_attempts": 3},
-                ),
-            )
-        except (botocore.exceptions.BotoCoreError, ValueError) as error:  # no such profile, no endpoint, no INI file
-            raise ConfigError(
-                f"[store]: {error}", hint="look at endpoint, region, credentials and AWS_PROFILE"
-            ) from error
-        return cls(client, settings.bucket, settings.prefix)
+        own = s3.connect(settings, settings.credentials, "credentials")
+
+        def connect() -> s3.Connection:
+            if not settings.forms_credentials:
+                return own
+            return s3.connect(settings, settings.forms_credentials, "forms_credentials")
+
+        return cls(own.client, settings.bucket, settings.prefix, Forms(connect, settings))
+
+    @property
+    def bucket_url(self) -> str:
+        """The bucket's address at the store itself."""
+        url: str = self._client.generate_presigned_post(self._bucket, "any")["url"]
+        return url.rstrip("/")
 
     def get(self, key: str) -> Optional[bytes]:
         """Returns an object's bytes, unpacked, None when there is none under this key.
@@ -143,33 +120,8 @@ class S3Store:
 
         return self._try("LIST", prefix, read)
 
-    def upload_form(self, key: str, *, content_type: str, max_bytes: int, life_s: int) -> Form:
-        """Returns a presigned POST that may write this one key, of this type, up to this size, for `life_s` seconds."""
-
-        def sign() -> Form:
-            post = self._client.generate_presigned_post(
-                self._bucket,
-                self._prefix + key,
-                Fields={"Content-Type": content_type},
-                Conditions=[{"Content-Type": content_type}, ["content-length-range", 2, max_bytes]],
-                ExpiresIn=life_s,
-            )
-            return Form(post["url"], dict(post["fields"]))
-
-        return self._try("form for", key, sign)
-
     def _try(self, verb: str, key: str, action: Callable[[], T]) -> T:
-        try:
-            return action()
-        except botocore.exceptions.NoCredentialsError as error:
-            raise ConfigError(
-                f"store: {verb} {self._bucket}/{key}: no credentials", hint="set [store] credentials, or AWS_PROFILE"
-            ) from error
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-            raise StoreError(
-                f"store: {verb} {self._bucket}/{self._prefix}{key}: {error}",
-                hint="nothing was lost; the next run tries again. Are endpoint, bucket and credentials right?",
-            ) from error
+        return s3.attempt(f"{verb} {self._bucket}/{self._prefix}{key}", action)
 
 
 def _untrusted(key: str, what: str) -> UntrustedDocument:

@@ -61,4 +61,6 @@ def _is(value: Literal, kind: str) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if not isinstance(value, str):
         return False
-    return kind is TEXT or re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII) is not None
+    if kind is TEXT:
+        return value.isprintable()  # half a character or a NUL is more than HTCondor's own reader takes
+    return re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII) is not None

@@ -24,9 +24,12 @@ GROUPS: Final = {
     "puller": ("glidepost.site_puller.cli", "At a site: submit the glideins that the pool needs."),
     "glidein": ("glidepost.glidein.cli", "Build and inspect the tarball that glideins run."),
     "infra": ("glidepost.infra.cli", "Aggregate heartbeats into the status page."),
-    "keys": ("glidepost.schema.cli", "Make and show keys."),
+    "keys": ("glidepost.schema.cli", "Make, show and change keys."),
     "demo": ("glidepost.infra.demo.cli", "Run all of Glidepost on this machine."),
 }
+
+# Their details hold what must not be written down: addresses with a signature in them, and what is signed.
+_TALKATIVE: Final = ("boto3", "botocore", "requests", "s3transfer", "urllib3")
 
 EXTRAS: Final = {"publisher": "publisher", "infra": "publisher,infra", "demo": "publisher,infra,demo"}
 
@@ -74,6 +77,8 @@ def cli(verbose: int, quiet: bool) -> None:  # noqa: FBT001 - click's way
     """Glidepost grows an HTCondor pool over clusters that have no grid interface, and runs no server."""
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(level, logging.INFO))
 
 
 def main() -> None:

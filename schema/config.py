@@ -32,7 +32,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         tree: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", hint="name the file with --config FILE") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, half a character, a number of 5000 digits
         raise ConfigError(
             f"{path}: {error}", hint="it must be TOML: strings in quotes, tables in [brackets]"
         ) from error

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, TypeVar
 import jsonschema
 import msgspec
 
+from . import strict_json
 from .errors import GlidepostError, UntrustedDocument
 
 Self = TypeVar("Self", bound="Document")
@@ -27,22 +28,30 @@ def validator(kind: str) -> jsonschema.Draft7Validator:
     """Returns the validator of a kind such as "demand/1", from schema/demand-1.schema.json."""
     name = f"{kind.replace('/', '-')}.schema.json"
     text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-    return jsonschema.Draft7Validator(json.loads(text))
+    return jsonschema.Draft7Validator(json.loads(text, object_hook=_to_the_end))
+
+
+def _to_the_end(schema: dict[str, Any]) -> dict[str, Any]:
+    """Returns a schema whose patterns end where the text does: to Python "$" is also before a last line break."""
+    pattern = schema.get("pattern")
+    if isinstance(pattern, str) and pattern.endswith("$"):
+        return {**schema, "pattern": f"{pattern[:-1]}\\Z"}
+    return schema
 
 
 def parse_object(body: bytes, *, what: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> dict[str, Any]:
     """Returns the JSON object in foreign bytes, whose size is looked at before they are parsed.
 
     Raises:
-        UntrustedDocument: when it is too large, or no JSON object.
+        UntrustedDocument: when it is too large, no JSON object, or one with two meanings (schema/strict_json.py).
     """
     hint = "somebody else's file is served under this name, or the transfer was cut; look at it with curl"
     if len(body) > max_bytes:
         raise UntrustedDocument(f"{what}: {len(body)} bytes, more than {max_bytes}", hint=hint)
     try:
-        data = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise UntrustedDocument(f"{what}: not JSON: {error}", hint=hint) from error
+        data = strict_json.loads(body)
+    except ValueError as error:
+        raise UntrustedDocument(f"{what}: not JSON: {_short(error)}", hint=hint) from error
     if not isinstance(data, dict):
         raise UntrustedDocument(f"{what}: not a JSON object", hint=hint)
     return data
@@ -87,6 +96,11 @@ class Document:
                 hint="this is a bug in Glidepost: please report it with this line",
             )
         return data
+
+
+def _short(error: ValueError) -> str:
+    """Returns what is wrong, without the document that some exceptions carry."""
+    return f"utf-8: {error.reason}" if isinstance(error, (UnicodeDecodeError, UnicodeEncodeError)) else str(error)
 
 
 def encode(data: dict[str, Any]) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import math
+from typing import Optional
 
 
 def claims(token: str) -> dict[str, object]:
@@ -12,9 +14,28 @@ def claims(token: str) -> dict[str, object]:
     Raises:
         ValueError: when this is no token.
     """
+    what = "not three parts of base64 with a JSON object in them"
+    parts = token.strip().split(".")
+    if len(parts) != 3:
+        raise ValueError(what)
     try:
-        part = token.strip().split(".")[1]
-        said = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (IndexError, ValueError) as error:
-        raise ValueError("not three parts of base64 with JSON in them") from error
-    return said if isinstance(said, dict) else {}
+        said = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):  # without the cause, which would quote the token
+        raise ValueError(what) from None
+    if isinstance(said, dict):
+        return said
+    raise ValueError(what)
+
+
+def expiry(token: str) -> Optional[int]:
+    """Returns when a token ends, in seconds since 1970; None for one that has no end.
+
+    Raises:
+        ValueError: when this is no token, or its end is no number.
+    """
+    end = claims(token).get("exp")
+    if end is None:
+        return None
+    if isinstance(end, bool) or not isinstance(end, (int, float)) or not math.isfinite(end):
+        raise ValueError("its end is no number")
+    return math.floor(end)

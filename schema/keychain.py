@@ -57,14 +57,14 @@ class Keychain(Document):
 
     links: tuple[dict[str, Any], ...]
 
-    def extended(self, link: Link, *signers: SigningKey) -> Keychain:
+    def extended(self, link: dict[str, Any]) -> Keychain:
         """Returns the chain with one more link; of one that is too long the oldest go.
 
         Args:
-            link: Its sequence is one more than that of the last.
-            signers: Who was entitled to say so, and the key that becomes the current one.
+            link: Signed by who was entitled to say so, and by the key that becomes the current one. Its sequence is
+                one more than that of the last.
         """
-        return replace(self, links=(*self.links, sign(link.to_json(), *signers))[-MAX_LINKS:])
+        return replace(self, links=(*self.links, link)[-MAX_LINKS:])
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,28 @@ class Trust:
 def first(pool: str, key: SigningKey, following: Optional[PublicKey], now: datetime) -> Keychain:
     """Returns a new chain of one link, by which a key names itself."""
     link = Link(pool, 0, 1, now, str(key.public), None if following is None else str(following))
-    return Keychain(()).extended(link, key)
+    return Keychain(()).extended(sign(link.to_json(), key))
+
+
+def whole(chain: Keychain, *, pool: str, root: Optional[PublicKey]) -> Link:
+    """Returns the newest link of a chain that holds from its first link, which signed itself, to its last.
+
+    Args:
+        chain: Our own, or one that may become it.
+        pool: Whose it must be.
+        root: Who may have begun an epoch in it.
+
+    Raises:
+        UntrustedDocument: when it is empty, or any link is malformed, of another pool, out of order, or badly signed.
+    """
+    newest = last(chain)
+    if newest is None:
+        raise UntrustedDocument("the pool's keys are an empty list", hint=_FOREIGN)
+    oldest = Link.from_json(chain.links[0])
+    trust = Trust(oldest.keys[:1], oldest.epoch).follow(chain, pool=pool, root=root)
+    if trust != Trust(newest.keys, newest.epoch, newest.sequence):
+        raise UntrustedDocument("the pool's keys are not in order", hint=_FOREIGN)
+    return newest
 
 
 def last(chain: Keychain) -> Optional[Link]:

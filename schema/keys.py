@@ -7,17 +7,17 @@ A key file holds one line, ``ed25519-secret:<base64 of the 32-byte seed>``, mode
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import nacl.signing
 
+from . import exact_base64
 from .errors import ConfigError
+from .secrets import refuse_open_file
 
 _PUBLIC: Final = "ed25519:"
 _SECRET: Final = "ed25519-secret:"  # noqa: S105 - the word before it
@@ -68,17 +68,15 @@ class SigningKey:
         """Returns the key in a file that nobody else can read.
 
         Raises:
-            ConfigError: when the file is missing, readable by others, or holds no key.
+            ConfigError: when the file is missing, readable by others, somebody else's, or holds no key.
         """
         try:
-            mode = path.stat().st_mode
             text = path.read_text(encoding="ascii")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"cannot read key {path}: {error}", hint=f"make one: glidepost keys generate {path}"
             ) from error
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ConfigError(f"key {path} can be read by others (mode {mode & 0o777:o})", hint=f"chmod 600 {path}")
+        refuse_open_file(path, "key")
         return cls(_decode(text.strip(), _SECRET, f"the key in {path}"))
 
     def save(self, path: Path) -> None:
@@ -87,7 +85,6 @@ class SigningKey:
         Raises:
             ConfigError: when there is one already: a key is never overwritten.
         """
-        line = f"{_SECRET}{base64.b64encode(self.seed).decode()}\n".encode()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -96,7 +93,12 @@ class SigningKey:
         except OSError as error:
             raise ConfigError(f"cannot write key {path}: {error}", hint="choose a folder that you may write") from error
         with os.fdopen(descriptor, "wb") as file:
-            file.write(line)
+            file.write(self.line)
+
+    @property
+    def line(self) -> bytes:
+        """What a key file holds: the secret."""
+        return f"{_SECRET}{base64.b64encode(self.seed).decode()}\n".encode()
 
     @property
     def public(self) -> PublicKey:
@@ -113,8 +115,8 @@ def _decode(text: str, prefix: str, what: str) -> bytes:
     if not text.startswith(prefix):
         raise ConfigError(f"{what} does not begin with {prefix}", hint=hint)
     try:
-        raw = base64.b64decode(text[len(prefix) :], validate=True)
-    except binascii.Error as error:
+        raw = exact_base64.decode(text[len(prefix) :])
+    except ValueError as error:
         raise ConfigError(f"{what} is not base64", hint=hint) from error
     if len(raw) != 32:
         raise ConfigError(f"{what} has {len(raw)} bytes instead of 32", hint=hint)

@@ -13,7 +13,7 @@ from typing import ClassVar, Final, Optional
 
 import msgspec
 
-from .document import Document
+from .document import Document, Moment, parse_object
 from .errors import UntrustedDocument
 from .keys import PublicKey, SigningKey
 from .sealing import seal, unseal
@@ -34,9 +34,14 @@ class Form:
     headers: dict[str, str] = field(default_factory=dict)
 
     @property
-    def is_post(self) -> bool:
-        """Whether it is a POST of fields; else a PUT."""
-        return bool(self.fields)
+    def method(self) -> str:
+        """POST of the fields, or PUT."""
+        return "PUT" if self.headers else "POST"
+
+    @property
+    def place(self) -> str:
+        """The address, for people: without what makes that of a PUT a credential."""
+        return self.url.partition("?")[0]
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,8 +53,8 @@ class Letter:
     """
 
     site: str
-    issued_at: datetime
-    expires_at: datetime
+    issued_at: Moment
+    expires_at: Moment
     heartbeat_form: Form
     pool_token: str
     log_form: Optional[Form] = None
@@ -58,7 +63,7 @@ class Letter:
 
 @dataclass(frozen=True)
 class Mailbox(Document):
-    """A letter in its envelope. `box` is base64."""
+    """A letter in its envelope. `box` is base64. `settings` says what the publisher made it for: see mailboxes.py."""
 
     kind: ClassVar[str] = "mailbox/1"
 
@@ -67,12 +72,14 @@ class Mailbox(Document):
     expires_at: datetime
     recipient: str
     box: str
+    settings: Optional[str] = None
 
     @classmethod
-    def pack(cls, letter: Letter, recipient: PublicKey) -> Mailbox:
+    def pack(cls, letter: Letter, recipient: PublicKey, *, settings: Optional[str] = None) -> Mailbox:
         """Returns the letter sealed for one site's key."""
         message = json.dumps(msgspec.to_builtins(letter)).encode()
-        return cls(letter.site, letter.issued_at, letter.expires_at, recipient.key_id, seal(message, recipient))
+        box = seal(message, recipient)
+        return cls(letter.site, letter.issued_at, letter.expires_at, recipient.key_id, box, settings)
 
     def open(self, key: SigningKey, *, site: str) -> Letter:
         """Returns the letter.
@@ -81,8 +88,8 @@ class Mailbox(Document):
             UntrustedDocument: when it was sealed for another key or written to another site.
         """
         try:
-            letter = msgspec.json.decode(unseal(self.box, key), type=Letter)
-        except msgspec.MsgspecError as error:
+            letter = msgspec.convert(parse_object(unseal(self.box, key), what="the letter in the mailbox"), Letter)
+        except msgspec.ValidationError as error:
             raise UntrustedDocument(
                 "the letter in the mailbox is unreadable",
                 hint="the publisher runs another version of Glidepost",
@@ -91,5 +98,9 @@ class Mailbox(Document):
             raise UntrustedDocument(
                 f"the mailbox of {site} holds a letter to {letter.site}",
                 hint="tell the pool's admin: somebody moved it",
+            )
+        if letter.expires_at != self.expires_at:
+            raise UntrustedDocument(
+                "the mailbox and the letter in it end at different times", hint="tell the pool's admin: it is not one"
             )
         return letter

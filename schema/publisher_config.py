@@ -116,6 +116,12 @@ class PublisherConfig:
     glidein: GlideinSettings = field(default_factory=GlideinSettings)
     rules: dict[str, SiteRules] = field(default_factory=dict)
 
+    @property
+    def token_settings(self) -> tuple[str, ...]:
+        """What decides how pool tokens are: when it changes, sites need others."""
+        pool = self.pool
+        return (pool.trust_domain, pool.token_key, pool.token_key_file or "", str(self.glidein.token_life_s))
+
     @classmethod
     def load(cls, path: Path) -> PublisherConfig:
         """Returns the configuration in a file; relative paths start at its folder.

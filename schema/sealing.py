@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
 
 import nacl.exceptions
 import nacl.public
 import nacl.signing
 
+from . import exact_base64
 from .errors import UntrustedDocument
 from .keys import PublicKey, SigningKey
 
@@ -27,13 +27,8 @@ def unseal(box: str, key: SigningKey) -> bytes:
     """
     private = nacl.signing.SigningKey(key.seed).to_curve25519_private_key()
     try:
-        return nacl.public.SealedBox(private).decrypt(base64.b64decode(box, validate=True))
-    except (
-        nacl.exceptions.CryptoError,
-        nacl.exceptions.TypeError,
-        nacl.exceptions.ValueError,
-        binascii.Error,
-    ) as error:
+        return nacl.public.SealedBox(private).decrypt(exact_base64.decode(box))
+    except (nacl.exceptions.CryptoError, ValueError) as error:  # nacl's own ValueError and TypeError are CryptoErrors
         raise UntrustedDocument(
             "the mailbox cannot be opened with this site's key",
             hint="was the site enrolled with another key? send the line of `glidepost keys show --site` again",

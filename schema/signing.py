@@ -6,16 +6,17 @@ The signature stands inside the document, beside the data, so that one GET fetch
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import rfc8785
 from nacl.exceptions import BadSignatureError
 
+from . import exact_base64
 from .errors import UntrustedDocument
 from .keys import PublicKey, SigningKey
 
+MAX_SIGNATURES: Final = 8  # a new key needs two; more would be somebody making us work
 _FORGED = "the store serves something that the pool did not sign, or the pool has a new key; ask the pool's admin"
 
 
@@ -50,14 +51,17 @@ def verify(data: dict[str, Any], trusted: Iterable[PublicKey]) -> PublicKey:
     signatures = data.get("signatures")
     if not isinstance(signatures, list) or not signatures:
         raise UntrustedDocument("document is not signed", hint=_FORGED)
+    if len(signatures) > MAX_SIGNATURES:
+        raise UntrustedDocument(f"document has {len(signatures)} signatures", hint=_FORGED)
     message = canonical(data)
-    for entry in signatures[:8]:  # a new key needs two; more would be somebody making us work
-        key = known.get(str(entry.get("key_id"))) if isinstance(entry, dict) else None
+    for entry in signatures:
+        key_id = entry.get("key_id") if isinstance(entry, dict) else None
+        key = known.get(key_id) if isinstance(key_id, str) else None
         if key is None:
             continue
         try:
-            key.verify(message, base64.b64decode(str(entry.get("signature")), validate=True))
-        except (BadSignatureError, binascii.Error, ValueError) as error:
+            key.verify(message, exact_base64.decode(entry.get("signature")))
+        except (BadSignatureError, ValueError) as error:
             raise UntrustedDocument(f"signature by key {key.key_id} is wrong", hint=_FORGED) from error
         return key
     raise UntrustedDocument(f"document is not signed by a key we trust ({', '.join(known)})", hint=_FORGED)

@@ -20,7 +20,7 @@ class EnrolledSite:
     """One site. `groups` are the accounting groups that may run there, empty: all.
 
     `channel` "canary" takes new tarballs first. A site that was revoked stays in the file, with when: its name is not
-    free for somebody else.
+    free for somebody else. When it was let in again, pool tokens from before `tokens_from` stay refused.
     """
 
     name: str
@@ -29,6 +29,7 @@ class EnrolledSite:
     channel: str = STABLE
     enrolled_at: Optional[datetime] = None
     revoked_at: Optional[datetime] = None
+    tokens_from: Optional[datetime] = None
 
     @property
     def is_revoked(self) -> bool:
@@ -52,6 +53,7 @@ def load_sites(path: Path) -> dict[str, EnrolledSite]:
             channel=entry.get("channel", STABLE),
             enrolled_at=_moment(path, name, entry, "enrolled_at"),
             revoked_at=_moment(path, name, entry, "revoked_at"),
+            tokens_from=_moment(path, name, entry, "tokens_from"),
         )
         for name, entry in load(path, "sites/1").items()
     }

@@ -35,7 +35,8 @@ class SiteStatus:
     """A site: its last word, how old it is, and what the collector sees of it.
 
     `state` is "ok", "late" or "silent" by the heartbeat's age, "never" before the first, "unreadable" when it breaks
-    its schema or claims a time to come. `rules` are the pool's for it, if any.
+    its schema or claims a time to come, "revoked" when the pool has shut it out: what it says is not read then. `rules`
+    are the pool's for it, if any.
     """
 
     site: str

@@ -18,7 +18,7 @@ from glidepost.schema.files import AlreadyRunning, lock
 from glidepost.schema.puller_config import PullerConfig
 from glidepost.schema.units import counted, format_duration
 
-from . import explain, record
+from . import explain, record, secret_files
 from .cli_control import drain, resume
 from .cli_options import config_option, documents_option, json_option, state_option
 from .cycle import Cycle, Done, Prepared, open_queues
@@ -181,6 +181,7 @@ def _cycle(settings: PullerConfig, documents: Optional[str], outbox: Optional[Pa
 
 def _ran(settings: PullerConfig, documents: Optional[str], outbox: Optional[Path]) -> Done:
     cycle = _cycle(settings, documents, outbox)
+    secret_files.look(settings, outbox)
     return cycle.act(cycle.prepare())
 
 

@@ -1,9 +1,9 @@
 """One cycle of the puller: read, count, plan, submit, report. `prepare` looks and decides, `act` does it.
 
 What a cycle writes, in this order: the records of ended glideins, the ledger as the queue's answers left it, the
-breakers, the pool token, the demand's number; for each shape the ledger before and after each batch command; the
-heartbeat, and the record for `glidepost puller why`. A crash between any two of these costs at most a report or some
-minutes.
+breakers, the pool token and the log form, how far the pool's keys were followed, the demand's number; for each shape
+the ledger before and after each batch command; the heartbeat, and the record for `glidepost puller why`. A crash
+between any two of these costs at most a report or some minutes.
 """
 
 from __future__ import annotations
@@ -17,22 +17,24 @@ from typing import Final, Optional
 from glidepost.backends import registry
 from glidepost.schema.errors import GlidepostError, exit_code
 from glidepost.schema.files import remove_leftovers, write_atomic
-from glidepost.schema.keys import SigningKey
 from glidepost.schema.mailbox import Letter
 from glidepost.schema.puller_config import PullerConfig, Shape
 
-from . import drain, fetch, heartbeat, logs, outcomes, record
+from . import drain, fetch, freshness, heartbeat, log_form, logs, outcomes, pool_token, record, shut_out
 from .breaker import Breakers
+from .documents import Documents, read
 from .evidence import Evidence, View, evidence_of
 from .gate import Gate
 from .holding import Holding, Trouble, holding, others, trouble
 from .ledger import Ledger, LedgerFile
 from .observe import Observed, observe, rebuilt
 from .plan import ShapePlan, Situation, plan
+from .pool_token import TokenLife
 from .queue import Answer, Queue
 from .report import Findings, report_of
 from .source import Source
 from .submit import Books, Submitter
+from .trust import Believed
 
 LOG = logging.getLogger(__name__)
 
@@ -44,8 +46,10 @@ START_GRACE: Final = timedelta(minutes=2)
 class Prepared:
     """What a cycle found and what it would do. `errors` are what went wrong so far, the gravest first."""
 
+    believed: Optional[Believed]
     known: Optional[fetch.KnownDemand]
     letter: Optional[Letter]
+    token: Optional[TokenLife]
     ledger: Ledger
     is_ledger_lost: bool
     breakers: Breakers
@@ -104,7 +108,9 @@ class Cycle:
         before, problem = self._file.load(was_here=heartbeat.was_here(config.state))
         if problem:
             errors.append(problem)
-        known, letter = self.documents(errors)
+        found = self.documents(errors)
+        known, letter = found.known, found.letter
+        token = pool_token.read(letter, errors)
         answers = self._count(errors)
         breakers = Breakers.load(config.state / "breaker.json", config.site)
         inbox = outcomes.read(
@@ -124,40 +130,46 @@ class Cycle:
         )
         breakers = breakers.judged(self._evidence(view, seen, breakers, troubles), self._now, serial=inbox.serial)
         breakers = breakers.resumed(drained.resumed, self._now)
+        is_out = shut_out.gate(known.demand if known else None, config.site)
         situation = Situation(
-            # Without a token a glidein could not join, so a site without a letter plans as one without demand.
-            demand=known.demand if known and letter else None,
+            # Without a token a glidein could not join, so a site without one plans as one without demand.
+            demand=known.demand if known and token else None,
             site=config.site,
             shapes=config.shapes,
             holdings=self._holdings(seen.ledger, answers, troubles, known),
-            gates={shape.name: gate for shape in config.shapes if (gate := self._gate(shape, drained, breakers))},
+            gates={
+                shape.name: gate
+                for shape in config.shapes
+                if (gate := is_out or self._gate(shape, drained, token, breakers))
+            },
             limits=config.limits,
             prefer=config.prefer,
             others=others([shape.name for shape in config.shapes], seen.ledger),
-            drained=frozenset(shape.name for shape in config.shapes if drained.is_drained(shape.name)),
+            drained=frozenset(shape.name for shape in config.shapes if is_out or drained.is_drained(shape.name)),
         )
         plans = plan(situation)
         ledger = replace(seen.ledger, excess_s=_excess(plans, seen.ledger))
-        return Prepared(known, letter, ledger, problem is not None, breakers, drained, inbox, plans, tuple(errors))
+        return Prepared(
+            found.believed,
+            known,
+            letter,
+            token,
+            ledger,
+            problem is not None,
+            breakers,
+            drained,
+            inbox,
+            plans,
+            tuple(errors),
+        )
 
-    def documents(self, errors: list[GlidepostError]) -> tuple[Optional[fetch.KnownDemand], Optional[Letter]]:
-        """Returns demand and letter, as far as they may be believed; what is wrong with them goes into `errors`.
+    def documents(self, errors: list[GlidepostError]) -> Documents:
+        """Returns what the pool says, as far as it may be believed; what is wrong with the rest goes into `errors`.
 
         Raises:
             ConfigError: when the key cannot be read.
         """
-        config, now = self._config, self._now
-        key = SigningKey.load(config.key)
-        known, letter = None, None
-        try:
-            known = fetch.demand(config, self._source, now=now)
-        except GlidepostError as error:
-            errors.append(error)
-        try:
-            letter = fetch.letter(config, self._source, key, now=now)
-        except GlidepostError as error:
-            errors.append(error)
-        return known, letter
+        return read(self._config, self._source, errors, now=self._now)
 
     def act(self, prepared: Prepared) -> Done:
         """Does what was prepared: submits, removes, remembers, reports."""
@@ -169,10 +181,14 @@ class Cycle:
         books = Books(prepared.ledger, self._file, prepared.breakers, self._now)
         books.write(prepared.ledger)
         prepared.breakers.save(config.state / "breaker.json")
-        if prepared.letter:
+        if prepared.letter and prepared.token:
             write_atomic(config.token_file, prepared.letter.pool_token.encode() + b"\n", mode=0o600)
+        if prepared.letter:
+            log_form.write(prepared.letter, config.log_form_file)
+        if prepared.believed:
+            prepared.believed.remember(config)
         if prepared.known:
-            fetch.remember_sequence(config.state / "demand.sequence", prepared.known.demand)
+            freshness.remember(config.state, prepared.known.demand, prepared.known.epoch)
         submitter = Submitter(config, self._queues, books)
         demand = prepared.known.demand if prepared.known else None
         plans = []
@@ -250,8 +266,11 @@ class Cycle:
             for shape in self._config.shapes
         }
 
-    def _gate(self, shape: Shape, drained: drain.Drained, breakers: Breakers) -> Optional[Gate]:
-        return drained.gate(shape.name) or breakers.gate(shape.name, self._now)
+    def _gate(
+        self, shape: Shape, drained: drain.Drained, token: Optional[TokenLife], breakers: Breakers
+    ) -> Optional[Gate]:
+        short = token.gate(shape, self._now) if token else None
+        return drained.gate(shape.name) or short or breakers.gate(shape.name, self._now)
 
     def _report(self, done: Done) -> tuple[GlidepostError, ...]:
         """Sends the heartbeat if it is due. Returns what went wrong: a failure to report never undoes a cycle."""

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Optional
+from typing import Any, Optional
 
 import requests
 
 from glidepost.schema.demand import Demand
 from glidepost.schema.document import parse_object
-from glidepost.schema.errors import ConfigError, StoreError, UntrustedDocument
-from glidepost.schema.files import write_atomic
+from glidepost.schema.errors import StoreError, UntrustedDocument
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.mailbox import Letter, Mailbox
 from glidepost.schema.puller_config import PullerConfig
 from glidepost.schema.signing import verify
 
+from . import freshness
 from .source import DEMAND_KEY, MAX_STREAM_BYTES, Fetched, FolderSource, Source, StreamSource, mailbox_key, read_bounded
+from .trust import Believed
 from .watchdog import limit
 from .web import PATIENCE, WebSource
-
-MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
 
 
 def open_source(config: PullerConfig, session: requests.Session, *, documents: Optional[str] = None) -> Source:
@@ -53,7 +52,7 @@ def _stream(documents: str, name: str, *, seconds: float) -> bytes:
     Raises:
         StoreError: when it cannot be read, does not end in time, or is larger than documents are.
     """
-    hint = "write the demand and the mailbox to it, one after the other"
+    hint = "write keys, demand and mailbox to it, one after the other"
     try:
         if documents != "-":
             return read_bounded(Path(documents), MAX_STREAM_BYTES)
@@ -68,41 +67,46 @@ def _stream(documents: str, name: str, *, seconds: float) -> bytes:
 
 @dataclass(frozen=True)
 class KnownDemand:
-    """A demand document that may be acted on."""
+    """A demand document that may be acted on. `epoch` is that of the pool's keys."""
 
     demand: Demand
     age_s: int
     clock_skew_s: Optional[int]
+    epoch: int = 0
 
 
-def demand(config: PullerConfig, source: Source, *, now: datetime) -> KnownDemand:
+def demand(config: PullerConfig, source: Source, *, now: datetime, believed: Optional[Believed] = None) -> KnownDemand:
     """Returns the pool's demand.
+
+    Args:
+        config: Whose documents these are.
+        source: Where they come from.
+        now: The time.
+        believed: Whose signature counts; the pinned key's alone, if not given.
 
     Raises:
         StoreError: when it cannot be fetched, or there is none yet.
         UntrustedDocument: when it is forged, expired, older than one seen before, or of another pool.
     """
-    place = source.place(DEMAND_KEY)
+    place, believed = source.place(DEMAND_KEY), believed or Believed.pinned(config)
     fetched = source.get(DEMAND_KEY, now=now)
     if fetched is None:
         raise StoreError(f"{place}: not there", hint="has the pool's publisher run, is [pool] url right?")
-    if fetched.clock_skew_s is not None and abs(fetched.clock_skew_s) > MAX_CLOCK_SKEW.total_seconds():
-        raise UntrustedDocument(
-            f"this host's clock and the store's differ by {fetched.clock_skew_s} s",
-            hint="set the clock (chronyc makestep)",
-        )
-    known = Demand.from_json(_verified(config, source, DEMAND_KEY, fetched))
+    freshness.refuse_skew(fetched.clock_skew_s)
+    known = Demand.from_json(_verified(believed, source, DEMAND_KEY, fetched))
     _refuse_other_pool(config, known)
-    _refuse_old(known, config.state / "demand.sequence", now)
+    freshness.refuse_stale(known, freshness.pool_time(now, fetched.clock_skew_s))
+    if not believed.is_reset:
+        freshness.refuse_rollback(known, believed.trust.epoch, config.state)
     source.keep(DEMAND_KEY, fetched)
     age_s = int((now - known.generated_at).total_seconds())
-    return KnownDemand(known, age_s, fetched.clock_skew_s)
+    return KnownDemand(known, age_s, fetched.clock_skew_s, believed.trust.epoch)
 
 
-def _verified(config: PullerConfig, source: Source, key: str, fetched: Fetched) -> dict[str, Any]:
+def _verified(believed: Believed, source: Source, key: str, fetched: Fetched) -> dict[str, Any]:
     try:
         data = parse_object(fetched.body, what=key)
-        verify(data, [config.public_key])
+        verify(data, believed.trust.keys)
     except UntrustedDocument:
         source.forget(key)
         raise
@@ -117,50 +121,17 @@ def _refuse_other_pool(config: PullerConfig, known: Demand) -> None:
         )
 
 
-def _refuse_old(known: Demand, file: Path, now: datetime) -> None:
-    """Refuses a document that is expired, or older than one that this site has seen."""
-    if now >= known.expires_at:
-        raise UntrustedDocument(
-            f"the demand expired at {known.expires_at:%Y-%m-%d %H:%M:%S}Z (sequence {known.sequence})",
-            hint="the pool's publisher does not run, or something serves an old copy; tell the pool's admin",
-        )
-    if known.generated_at - now > MAX_CLOCK_SKEW:
-        raise UntrustedDocument(
-            f"the demand is from the future ({known.generated_at:%Y-%m-%d %H:%M:%S}Z)",
-            hint="compare both clocks with UTC",
-        )
-    highest = read_sequence(file)
-    if known.sequence < highest:
-        raise UntrustedDocument(
-            f"the demand has sequence {known.sequence}, and {highest} was seen here before",
-            hint="something serves an old copy, or the publisher was restored from a backup; tell the pool's admin",
-        )
-
-
-def read_sequence(file: Path) -> int:
-    """Returns the highest sequence seen; 0 before the first.
-
-    Raises:
-        ConfigError: when the file is there and unreadable: without it an old document cannot be told.
-    """
-    try:
-        return int(file.read_text(encoding="ascii"))
-    except FileNotFoundError:
-        return 0
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{file}: {error}", hint="remove it if the demand in the store is known to be recent"
-        ) from error
-
-
-def remember_sequence(file: Path, known: Demand) -> None:
-    """Remembers that this document was seen."""
-    if known.sequence != read_sequence(file):
-        write_atomic(file, f"{known.sequence}\n".encode())
-
-
-def letter(config: PullerConfig, source: Source, key: SigningKey, *, now: datetime) -> Letter:
+def letter(
+    config: PullerConfig, source: Source, key: SigningKey, *, now: datetime, believed: Optional[Believed] = None
+) -> Letter:
     """Returns what the pool wrote to this site: upload form and pool token.
+
+    Args:
+        config: Whose documents these are.
+        source: Where they come from.
+        key: This site's.
+        now: The time.
+        believed: Whose signature counts; the pinned key's alone, if not given.
 
     Raises:
         StoreError: when there is no mailbox for this site.
@@ -174,8 +145,9 @@ def letter(config: PullerConfig, source: Source, key: SigningKey, *, now: dateti
             hint="is this site enrolled? send the pool's admin the line of: "
             f"glidepost keys show {config.key} --site {config.site}",
         )
-    opened = Mailbox.from_json(_verified(config, source, mailbox, fetched)).open(key, site=config.site)
-    if now >= opened.expires_at:
+    data = _verified(believed or Believed.pinned(config), source, mailbox, fetched)
+    opened = Mailbox.from_json(data).open(key, site=config.site)
+    if freshness.pool_time(now, fetched.clock_skew_s) >= opened.expires_at:
         raise UntrustedDocument(
             f"the mailbox expired at {opened.expires_at:%Y-%m-%d %H:%M}Z", hint="the pool's publisher does not run"
         )

@@ -24,6 +24,7 @@ from .watchdog import limit
 from .web import PATIENCE
 
 EVERY: Final = timedelta(minutes=15)
+_TYPE: Final = "application/json"
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,17 @@ class Route:
     @classmethod
     def of(cls, config: PullerConfig, session: requests.Session, *, folder: Optional[Path] = None) -> Route:
         """Returns the route that a configuration says; `folder` takes its place."""
-        if folder is None and config.url.startswith("file://"):
-            folder = Path(config.url[len("file://") :]) / "outbox"
-        return cls(session, config.timeout_s, folder)
+        return cls(session, config.timeout_s, outbox_folder(config, folder))
+
+
+def outbox_folder(config: PullerConfig, folder: Optional[Path] = None) -> Optional[Path]:
+    """Returns the folder that heartbeats are left in for another host to carry: the one given, else a `file://` URL's.
+
+    None when they are sent from here.
+    """
+    if folder is None and config.url.startswith("file://"):
+        return Path(config.url[len("file://") :]) / "outbox"
+    return folder
 
 
 def was_here(state: Path) -> bool:
@@ -115,24 +124,22 @@ def send(heartbeat: Heartbeat, form: Form, *, timeout_s: float, session: request
         StoreError: when the store refused it, is too slow, or cannot be reached.
     """
     body = fitted(heartbeat)
+    # Neither a PUT's address nor an exception's text may get out: they hold what is a credential.
+    what = f"heartbeat: {form.method} {form.place}"
     hint = "the next cycle tries again; the form is renewed by the publisher every 6 hours"
     seconds = PATIENCE * timeout_s
-    late = StoreError(f"heartbeat: POST {form.url}: not done within {seconds:g} s", hint=hint)
+    request: dict[str, Any] = {"data": form.fields, "files": {"file": ("heartbeat.json", body, _TYPE)}}
+    if form.method == "PUT":
+        request = {"data": body, "headers": form.headers}
     try:
         with (
-            limit(seconds, late),
-            session.post(
-                form.url,
-                data=form.fields,
-                files={"file": ("heartbeat.json", body, "application/json")},
-                timeout=timeout_s,
-                stream=True,  # nobody reads what a stranger may answer without end
-            ) as response,
+            limit(seconds, StoreError(f"{what}: not done within {seconds:g} s", hint=hint)),
+            # (nobody reads what a stranger may answer without end)
+            session.request(form.method, form.url, timeout=timeout_s, stream=True, **request) as response,
         ):
             status, method = response.status_code, response.request.method
     except OSError as error:  # requests' own are among them
-        # The exception's text may hold the form's fields, which are a credential.
-        raise StoreError(f"heartbeat: POST {form.url}: {type(error).__name__}", hint=hint) from error
-    # A portal's redirection to its login page turns the POST into a GET, and that one succeeds.
-    if status not in (200, 201, 204) or method != "POST":
-        raise StoreError(f"heartbeat: POST {form.url}: HTTP {status}", hint=hint)
+        raise StoreError(f"{what}: {type(error).__name__}", hint=hint) from None
+    # A portal's redirection to its login page turns the request into a GET, and that one succeeds.
+    if status not in (200, 201, 204) or method != form.method:
+        raise StoreError(f"{what}: HTTP {status}", hint=hint)

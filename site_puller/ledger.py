@@ -18,6 +18,7 @@ from typing import Final, Optional
 import msgspec
 
 from glidepost.backends.base import JobState
+from glidepost.schema.document import DAMAGED
 from glidepost.schema.errors import GlidepostError
 from glidepost.schema.files import write_atomic
 from glidepost.schema.resources import Resources
@@ -197,7 +198,7 @@ class LedgerFile:
             if not was_here:
                 return Ledger(), None
             what = f"the ledger {self.path} is not there any more"
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except DAMAGED as error:
             what = f"the ledger {self.path} is unreadable: {error}"
         hint = "nothing is submitted until the queue has been counted for ten minutes; then it goes on by itself"
         return Ledger(rebuilt_s=0), GlidepostError(what, hint=hint)

@@ -59,10 +59,14 @@ def put(heartbeat: Heartbeat, form: Form, folder: Path) -> None:
 def curl_config(form: Form) -> str:
     """Returns a form as curl(1) reads it with --config, to be run in the folder of the heartbeat.
 
-    The file is its last field: S3 ignores all fields behind it.
+    The file is the last field of a POST: S3 ignores all fields behind it.
     """
-    lines = [f"form-string = {_quoted(f'{name}={value}')}" for name, value in form.fields.items()]
-    file = f"form = {_quoted(f'file=@{HEARTBEAT};type=application/json')}"
+    if form.method == "PUT":
+        lines = [f"header = {_quoted(f'{name}: {value}')}" for name, value in form.headers.items()]
+        file = f"upload-file = {_quoted(HEARTBEAT)}"
+    else:
+        lines = [f"form-string = {_quoted(f'{name}={value}')}" for name, value in form.fields.items()]
+        file = f"form = {_quoted(f'file=@{HEARTBEAT};type=application/json')}"
     return "\n".join([f"{_OPTIONS}url = {_quoted(form.url)}", *lines, file]) + "\n"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from glidepost.schema.document import DAMAGED
 from glidepost.schema.errors import ConfigError, GlidepostError
 from glidepost.schema.files import write_atomic
 
@@ -42,5 +43,5 @@ def load(path: Path) -> Record:
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=Record)
-    except (OSError, msgspec.MsgspecError) as error:
+    except DAMAGED as error:
         raise ConfigError(f"no cycle has run here yet ({path})", hint="run one: glidepost puller run") from error

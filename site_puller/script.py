@@ -24,7 +24,7 @@ _OURS: Final = re.compile(r"_?CONDOR_.*|GLIDEPOST_.*|TMPDIR|TMP|TEMP", re.IGNORE
 
 
 def render(config: PullerConfig, shape: Shape, demand: Demand, *, name: str) -> str:
-    """Returns POSIX sh, complete: it needs no other file but the token, which it names by its path.
+    """Returns POSIX sh, complete: it needs no other files but token and log form, which it names by their paths.
 
     Args:
         config: Of this site.
@@ -70,6 +70,8 @@ def _facts(config: PullerConfig, shape: Shape, demand: Demand, name: str) -> dic
         "GLIDEPOST_PROXY": glidein.proxy,
         "GLIDEPOST_BACKFILL": "yes" if shape.gpu_backfill else "",
         "GLIDEPOST_LOGS_FOLDER": str(config.log_folder),
+        "GLIDEPOST_LOG_FORM": str(config.log_form_file),
+        "GLIDEPOST_KEY_FILE": str(config.key),  # (to be hidden from user jobs, where the node sees it)
         **_ways(glidein),
         **environment(glidein),
         **_checks(glidein, demand.glidein.checks),

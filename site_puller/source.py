@@ -16,12 +16,13 @@ from glidepost.schema import compression
 from glidepost.schema.document import MAX_DOCUMENT_BYTES
 from glidepost.schema.errors import StoreError
 from glidepost.schema.files import write_atomic
+from glidepost.schema.keychain import KEYS_KEY
 
 DEMAND_KEY: Final = "v1/demand.json"
 FOREIGN: Final = "this is not Glidepost's document"
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-# The demand, and a mailbox, which is small.
+# The demand, and what is small: a mailbox, and the pool's keys.
 MAX_STREAM_BYTES: Final = MAX_DOCUMENT_BYTES + 1024 * 1024
 
 
@@ -67,7 +68,7 @@ class Source(ABC):
             return
         file = self._file(key)
         self.forget(key)
-        write_atomic(file, fetched.body)
+        write_atomic(file, fetched.body, mode=0o600)
         if fetched.tag:
             note = {"url": self.place(key), "etag": fetched.tag}
             write_atomic(file.with_suffix(".etag"), json.dumps(note).encode())
@@ -138,7 +139,7 @@ class StreamSource(Source):
         super().__init__(folder)
         self._name = name
         self._read = read
-        self._keys = {"demand/1": DEMAND_KEY, "mailbox/1": mailbox_key(site)}
+        self._keys = {"demand/1": DEMAND_KEY, "mailbox/1": mailbox_key(site), "keys/1": KEYS_KEY}
         self._documents: Optional[dict[str, bytes]] = None
         self._failure: Optional[StoreError] = None
 
@@ -178,7 +179,7 @@ class StreamSource(Source):
                 data, end = decoder.raw_decode(text)
                 key = self._keys.get(str(data["kind"]))
                 if key is None or key in found:
-                    why = "neither demand nor mailbox" if key is None else "a second one of its kind"
+                    why = "neither demand, mailbox nor keys" if key is None else "a second one of its kind"
                     raise self._refused(f"document {len(found) + 1} is {str(data['kind'])[:40]!r}, {why}")
                 found[key] = text[:end].encode()
                 text = text[end:].lstrip()

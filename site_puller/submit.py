@@ -15,6 +15,7 @@ from glidepost.schema.files import make_folder
 from glidepost.schema.puller_config import PullerConfig, Shape
 from glidepost.schema.resources import Resources
 
+from . import log_form
 from .breaker import Breakers
 from .coverage import of_size
 from .holding import MAX_DETAIL
@@ -123,7 +124,7 @@ class Submitter:
             count=count,
             script=render(config, shape, demand, name=name),
             log_folder=str(config.log_folder),
-            files=(str(config.token_file),),
+            files=_files(config),
         )
         make_folder(config.outcomes_folder)
         make_folder(config.log_folder)
@@ -177,3 +178,10 @@ class Submitter:
             return Outcome(replace(line, detail=f"{line.detail}; {error.what}"[:MAX_DETAIL]))
         LOG.info("removed shape=%s count=%d", shape.name, len(line.remove))
         return Outcome(line)
+
+
+def _files(config: PullerConfig) -> tuple[str, ...]:
+    """Returns the files that a glidein reads, the log form only where the pool and the site want logs."""
+    glidein = config.glidein
+    is_wanted = (glidein.logs != "never" or glidein.logs_every_s > 0) and log_form.is_there(config.log_form_file)
+    return (str(config.token_file), *([str(config.log_form_file)] if is_wanted else []))

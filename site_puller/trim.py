@@ -11,7 +11,7 @@ from glidepost.schema.document import encode
 from glidepost.schema.heartbeat import BreakerView, Heartbeat, ShapeReport
 from glidepost.schema.units import counted
 
-# What the pool's upload form takes (publisher/mailboxes.py); a test holds the two together.
+# What the pool's upload form takes (publisher/forms.py); a test holds the two together.
 MAX_BYTES: Final = 65536
 # What the schema takes.
 _TEXT: Final = 500

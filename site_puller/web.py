@@ -25,6 +25,8 @@ LOG = logging.getLogger(__name__)
 
 # A request may take so many times its time-out, which by itself only bounds the wait for the next byte.
 PATIENCE: Final = 4
+# No cache keeps a demand for longer, whose life is minutes.
+MAX_AGE_S: Final = 24 * 3600
 
 
 class Session(requests.Session):
@@ -86,7 +88,7 @@ class WebSource(Source):
         tag = self._tag(key) if kept is not None else ""
         headers = {"Accept-Encoding": compression.ENCODING, **({"If-None-Match": tag} if tag else {})}
         with self._session.get(url, headers=headers, timeout=self._timeout_s, stream=True) as response:
-            skew = _skew(response.headers.get("Date"), now)
+            skew = _skew(response.headers, now)
             if response.status_code == 304 and kept is not None:
                 return Fetched(kept, is_new=False, clock_skew_s=skew)
             if response.status_code in (403, 404):
@@ -123,9 +125,24 @@ def _words(error: Exception) -> str:
     return str(reason or error).rpartition("): ")[2] or type(error).__name__
 
 
-def _skew(date: Optional[str], now: datetime) -> Optional[int]:
+def _skew(headers: Mapping[str, str], now: datetime) -> Optional[int]:
+    """Returns the store's clock minus ours in seconds, None when it does not say its time.
+
+    A cache (RFC 9111) gives the Date of the store's answer, and as Age how long it has had it; some give their own Date
+    beside that Age. So it is somewhere between Date and Date + Age there now, and the nearest of these counts.
+    """
     try:
-        said = email.utils.parsedate_to_datetime(date) if date else None
-    except (TypeError, ValueError, IndexError, OverflowError):
+        said = email.utils.parsedate_to_datetime(headers.get("Date", ""))
+        earliest = said - now
+    except (TypeError, ValueError, IndexError, OverflowError):  # none, or with a zone that is none
         return None
-    return None if said is None or said.tzinfo is None else int((said - now).total_seconds())
+    least_s = int(earliest.total_seconds())
+    most_s = least_s + _age_s(headers)
+    return least_s if least_s > 0 else min(0, most_s)
+
+
+def _age_s(headers: Mapping[str, str]) -> int:
+    """Returns for how many seconds a cache says it has had an answer; 0 when that is absurd, or there was none."""
+    age = headers.get("Age", "").strip()
+    is_number = age.isascii() and age.isdigit() and len(age) < 10
+    return int(age) if is_number and int(age) <= MAX_AGE_S else 0

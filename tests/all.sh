@@ -19,6 +19,7 @@ real=$!
 trap 'kill "${real}" "${glidein}" 2>/dev/null' INT TERM HUP
 "${python}" -m pytest -m 'not real'
 status=$?
+"${python}" tests/support/branches.py || status=1
 if [ -n "${GLIDEPOST_PYTHONS:-}" ]; then tests/pythons.sh || status=1; fi
 echo "all.sh: the tests on real daemons"
 wait "${glidein}" || status=1

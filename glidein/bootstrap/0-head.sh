@@ -37,7 +37,7 @@
 #   GLIDEPOST_DRAIN_FILE STAGGER_S         may be missing; a file that ends the glidein; it ends up to so much earlier
 #   GLIDEPOST_LOGS LOGS_FOLDER LOGS_EVERY_S LOGS_MAX_MIB LOG_FORM    may be missing; see 2-logs.sh
 #   GLIDEPOST_CVMFSEXEC PARROT             may be empty; other ways to CVMFS, see 7-cvmfs.sh
-#   GLIDEPOST_JOB_SETUP APPTAINER USER_IMAGE BINDS GLIDEIN_IMAGE HIDE_TOKEN      may be missing; see 8-jobs.sh, 7-inside.sh
+#   GLIDEPOST_JOB_SETUP APPTAINER USER_IMAGE BINDS GLIDEIN_IMAGE HIDE_TOKEN KEY_FILE  may be missing; 8-jobs.sh, 7-inside.sh
 #   GLIDEPOST_SETUP_S CHECK_S FAIL_PAUSE_S      may be missing (300, 60, 300): the longest that the setup, and that one
 #                                               check may take; how long a node that has failed holds its batch job
 #

@@ -57,6 +57,9 @@ plan_logs() {
   fi
   expand "${GLIDEPOST_LOG_FORM:-}" || value=''
   log_form=${value}
+  # As the token: a batch system that copies files to the node has put it where it starts batch jobs.
+  copy=${batch_folder%/}/${log_form##*/}
+  if [ -n "${log_form}" ] && [ ! -r "${log_form}" ] && [ -f "${copy}" ]; then log_form=${copy}; fi
   if read_form && [ -n "${form_get}" ]; then
     advertise GLIDEPOST_LogsUrl "$(literal "${form_get}")"
     advertise PRESIGNED_GET_URL "$(literal "${form_get}")"
@@ -160,12 +163,13 @@ read_form() {
   case ${form_url} in *[\"\\\ ]*) return 1 ;; http://?* | https://?*) ;; *) return 1 ;; esac
 }
 
-# Sends logs.tar.gz with the form, which is read anew each time. It is a secret: no command line holds it.
+# Sends logs.tar.gz with the form, which is read anew each time. It is a secret: no command line holds it, and what curl
+# reads lies where user jobs cannot look.
 upload_logs() {
   read_form || return 0
-  printf '%s\n' "url = \"${form_url}\"" "${form}form = \"file=@logs.tar.gz;type=application/gzip\"" >form.conf
-  briefly "${LOGS_S}" curl -q -fsS --connect-timeout 10 -o /dev/null --config form.conf
+  printf '%s\n' "url = \"${form_url}\"" "${form}form = \"file=@logs.tar.gz;type=application/gzip\"" >keys.d/form.conf
+  briefly "${LOGS_S}" curl -q -fsS --connect-timeout 10 -o /dev/null --config keys.d/form.conf
   uploaded=$?
-  rm -f form.conf
+  rm -f keys.d/form.conf
   return "${uploaded}"
 }

@@ -122,8 +122,8 @@ SINGULARITY_MOUNT_HOME = false"
 
 # --- the wall
 
-# Sets `walled`: whether user jobs can be kept from the token. They run as the account that may read it, so its mode is
-# no wall; but in a user namespace of their own, with other folders mounted over those that hold it, they cannot undo
+# Sets `walled`: whether user jobs can be kept from the token, the log form, and the site's key, which opens the mailbox
+# with both. They run as the account that may read it, so its mode is no wall; but in a user namespace of their own, with other folders mounted over those that hold it, they cannot undo
 # that, nor see through /proc what processes outside see. In a container of Apptainer they see none of it anyway.
 # (The token cannot go once HTCondor has it: it is read again when the collector has been started anew.)
 # What stays: another place where the account keeps the token, and the folder of a glidein that comes to this node
@@ -148,7 +148,9 @@ plan_wall() {
 # user; what goes wrong is said in the file.
 write_wall() {
   expand "${GLIDEPOST_TOKEN_FILE}" || value=''
-  token=${value} program=''
+  token=${value} program='' form_file='' key_file=''
+  ! expand "${GLIDEPOST_LOG_FORM:-}" || form_file=${value}
+  ! expand "${GLIDEPOST_KEY_FILE:-}" || key_file=${value}
   ! expand "${GLIDEPOST_PARROT:-}" || program=${value}
   # A token that the puller renews comes out from under a file that is mounted over it; so hide the folder that it is
   # in, the puller's state, where user jobs have no business, unless they need something in there.
@@ -168,11 +170,12 @@ write_wall() {
     '# (a neighbour may just be leaving)' \
     "for folder in '${scratch%/*}'/glidepost-*/tokens.d '${scratch%/*}'/glidepost-*/keys.d; do" \
     "  [ ! -d \"\${folder}\" ] || mount --bind '${scratch}/nothing' \"\${folder}\" 2>/dev/null" 'done'
-  case ${how} in
-    folder) printf 'hide_folder %s\n' "$(quoted "${folder}")" ;;
-    *) printf 'hide_file %s\n' "$(quoted "${token}")" ;;
-  esac
-  printf 'hide_file %s\n' "$(quoted "${batch_folder%/}/${GLIDEPOST_TOKEN_FILE##*/}")"
+  [ "${how}" != folder ] || printf 'hide_folder %s\n' "$(quoted "${folder}")"
+  batch_folder=${batch_folder%/}
+  for hidden in "${token}" "${batch_folder}/${GLIDEPOST_TOKEN_FILE##*/}" \
+    "${key_file}" "${form_file}" ${form_file:+"${batch_folder}/${form_file##*/}"}; do
+    printf 'hide_file %s\n' "$(quoted "${hidden}")"
+  done
   # shellcheck disable=SC2016  # for that shell
   printf '%s\n' 'exec unshare --map-user="${uid}" --map-group="${gid}" -- "$@"'
 }

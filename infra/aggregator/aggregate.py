@@ -93,7 +93,7 @@ def _site_names(
     """Returns the sites to list, sorted, and an error for each name that no site can have."""
     named = {*heartbeats, *sites}
     if demand is not None:
-        named.update(demand.pool_view, *(group.sites for group in demand.groups))
+        named.update(demand.pool_view, demand.revoked, *(group.sites for group in demand.groups))
     good = sorted(name for name in named if _SITE_NAME.fullmatch(name))
     errors = [f"ignored a heartbeat of {name!r}: not a site's name" for name in sorted(named.difference(good))]
     if len(good) > MAX_SITES:
@@ -140,6 +140,8 @@ def _site(name: str, heartbeat: Optional[Union[Heartbeat, str]], demand: Optiona
         demand_sequence=None,
         rules=demand.rules.get(name) if demand else None,
     )
+    if demand is not None and name in demand.revoked:  # whatever it says
+        return replace(unheard, state="revoked")
     if heartbeat is None:
         return unheard
     if isinstance(heartbeat, str):

@@ -88,7 +88,7 @@ def _waiting(status: Status, idle_jobs: int) -> Verdict:
     fit = "fits" if stuck == 1 else "fit"
     glideins = Glideins.of(status)
     serving = f"{plural(glideins.queued, 'glidein')} queued, {number(glideins.running)} running."
-    if all(site.state == "never" for site in status.sites):
+    if all(site.state in {"never", "revoked"} for site in status.sites):
         return Verdict(
             "warn", f"Not served yet: no site has reported, {waiting}", "A site reports from its first cycle."
         )
@@ -151,10 +151,20 @@ def _of_site(site: SiteStatus, status: Status) -> Iterator[Notice]:
     elif site.state == "unreadable":
         text = site.errors[0] if site.errors else "its heartbeat cannot be read"
         yield Notice("bad", name, text, "for its admin", anchor)
+    elif site.state == "revoked":
+        yield from _of_revoked_site(site, name, anchor)
     elif site.state == "never":
         yield Notice("none", name, "has never reported", 'for its admin: put "glidepost puller run" into cron', anchor)
     else:
         yield from _of_present_site(site, name, anchor)
+
+
+def _of_revoked_site(site: SiteStatus, name: str, anchor: str) -> Iterator[Notice]:
+    glideins = sum(view.glideins for view in site.pool_view.values())
+    if glideins:
+        text = f"is shut out, and {plural(glideins, 'glidein')} of it {'is' if glideins == 1 else 'are'} in the pool"
+        action = "for the pool's admin: does HTCondor refuse it? glidepost publisher revoke --write FILE"
+        yield Notice("bad", name, text, action, anchor)
 
 
 def _of_present_site(site: SiteStatus, name: str, anchor: str) -> Iterator[Notice]:

@@ -114,6 +114,7 @@ def _left_out(other: Optional[Other]) -> str:
 def _figures(status: Status) -> tuple[Figure, ...]:
     glideins = Glideins.of(status)
     present = sum(site.state in PRESENT for site in status.sites)
+    taking_part = sum(site.state != "revoked" for site in status.sites)
     old = len([site for site in status.sites if site.state not in PRESENT and site.shapes])
     uncounted = f"without {plural(old, 'site')} not heard of" if old else "in the sites' batch systems"
     held = f"and {number(glideins.held)} held" if glideins.held else uncounted
@@ -124,7 +125,7 @@ def _figures(status: Status) -> tuple[Figure, ...]:
         Figure("Glideins queued", number(glideins.queued), held),
         Figure("Glideins running", number(glideins.running), uncounted),
         Figure("Cpus busy", f"{number(claimed)} of {number(cpus)}", _running(status)),
-        Figure("Sites reporting", f"{number(present)} of {number(len(status.sites))}", "in the last hour"),
+        Figure("Sites reporting", f"{number(present)} of {number(taking_part)}", "in the last hour"),
     )
 
 

@@ -18,6 +18,7 @@ SITE_STATES: Final = {
     "silent": ("bad", "silent"),
     "never": ("none", "never reported"),
     "unreadable": ("bad", "unreadable"),
+    "revoked": ("none", "shut out"),
 }
 
 _MINUTE: Final = 60

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -52,6 +53,17 @@ def wait_until(is_ready: Callable[[], bool], deadline_s: float, step_s: float = 
             return False
         time.sleep(step_s)
     return True
+
+
+def is_free(port: int) -> bool:
+    """Returns whether nothing listens at a port of 127.0.0.1."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def last_lines(logs: Sequence[Path], count: int = 8) -> str:

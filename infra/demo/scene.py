@@ -6,9 +6,10 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Union
 
 from .account import Account
+from .ministack import MiniStack
 from .pool import Pool
 from .slurm import Slurm
 from .store import Store
@@ -72,7 +73,7 @@ def description(kind: Kind, folder: Path) -> str:
     return _JOB.format(folder=folder, kind=kind.name) + kind.asks
 
 
-def publisher_toml(pool: Pool, store: Store, tarball: Path) -> str:
+def publisher_toml(pool: Pool, store: Union[Store, MiniStack], tarball: Path) -> str:
     """Returns the publisher's configuration."""
     return f"""\
 # The publisher of the demo's pool. On an access point cron would run it each minute.
@@ -95,6 +96,7 @@ sites = "sites.toml"
 endpoint = {_toml(store.endpoint)}
 bucket = {_toml(store.bucket)}
 credentials = {_toml(store.credentials)}
+forms_credentials = {_toml(store.forms_credentials)}
 public_url = {_toml(store.public_url)}
 
 [glidein]
@@ -102,7 +104,9 @@ tarballs = [{_toml(tarball)}]
 """
 
 
-def puller_toml(site: Site, store: Store, public_key: str, account: Account, slurm: Slurm | None) -> str:
+def puller_toml(
+    site: Site, store: Union[Store, MiniStack], public_key: str, account: Account, slurm: Slurm | None
+) -> str:
     """Returns a site's configuration: many small glideins in the north, few big ones in the south."""
     prefix = list(account.prefix)
     if slurm is not None:

@@ -1,14 +1,16 @@
-"""A real S3 server on 127.0.0.1: SeaweedFS, with one bucket whose policy is the one of the real thing."""
+"""A real S3 server on 127.0.0.1: SeaweedFS, with one bucket, and the policies and users of the real thing.
+
+Its users are made by its IAM interface. Those that its file of identities describes will not do: of them SeaweedFS 4.48
+refuses a presigned POST unless they may write the whole bucket.
+"""
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 import random
 import secrets
 import shutil
-import socket
 import subprocess
 import sysconfig
 from collections.abc import Mapping
@@ -16,20 +18,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from glidepost.infra.demo.account import CLEAN_ENVIRONMENT, Account, make_passable
-from glidepost.infra.demo.processes import MARK, daemons_of, end_daemons, last_lines, wait_until
+from glidepost.infra.demo.identities import (
+    PUBLIC_KEYS,
+    REGION,
+    Users,
+    forms_policy,
+    public_policy,
+    publisher_policy,
+    read_keys,
+    s3_client,
+    write_keys,
+)
+from glidepost.infra.demo.processes import MARK, daemons_of, end_daemons, is_free, last_lines, wait_until
 from glidepost.schema.errors import StoreError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-REGION = "us-east-1"
-# What anybody may fetch, and nobody may list. Heartbeats are not among them.
-PUBLIC_KEYS = ("index.html", "v1/demand.json", "v1/glidein/*", "v1/keys.json", "v1/sites/*", "v1/status.json")
+__all__ = ["PUBLIC_KEYS", "REGION", "Store", "public_policy"]
+
 SERVERS = ("s3", "master", "volume", "filer", "admin")  # each has a port for HTTP
 GRPC_OFFSET = 10_000  # and this much higher one for gRPC, which some parts take for granted
 
@@ -58,26 +68,35 @@ class Store:
 
     @property
     def credentials(self) -> Path:
-        """An AWS shared-credentials file, mode 0600, owned by the caller."""
-        return self.folder / "store.ini"
+        """The publisher's AWS shared-credentials file, mode 0600, owned by the caller."""
+        return self.folder / "publisher.ini"
+
+    @property
+    def forms_credentials(self) -> Path:
+        """That of the key which signs sites' forms, and may write heartbeats and logs only."""
+        return self.folder / "forms.ini"
 
     def client(self) -> S3Client:
         """Returns an S3 client with the administrator's keys."""
-        access_key, secret_key = self._keys()
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            config=Config(
-                signature_version="s3v4",
-                s3={"addressing_style": "path"},
-                connect_timeout=5,
-                read_timeout=10,
-                retries={"total_max_attempts": 1},
-            ),
-        )
+        return s3_client(self.endpoint, read_keys(self._administrator))
+
+    def make_bucket(self) -> None:
+        """Makes the bucket if need be, with its policy, and lets publisher and forms' key use it.
+
+        Raises:
+            BotoCoreError, ClientError: The server does not want to, or is not there yet.
+        """
+        client = self.client()
+        try:
+            client.head_bucket(Bucket=self.bucket)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise
+            client.create_bucket(Bucket=self.bucket)
+        client.put_bucket_policy(Bucket=self.bucket, Policy=json.dumps(public_policy(self.bucket)))
+        users = Users(self.endpoint, self.folder, read_keys(self._administrator))
+        users.allow("publisher", self.bucket, publisher_policy(self.bucket))
+        users.allow("forms", self.bucket, forms_policy(self.bucket))
 
     def start(self) -> None:
         """Starts the server and returns when the bucket and its policy are there; a running one is left as it is.
@@ -89,11 +108,11 @@ class Store:
             self._prepare()
             self._launch()
         failure: list[Exception] = []
-        client = self.client()
 
         def is_ready() -> bool:
             try:
-                self._make_bucket(client)
+                self.make_bucket()
+                self._try_data()
             except (BotoCoreError, ClientError) as error:
                 failure[:] = [error]
                 return not daemons_of(self.folder)
@@ -130,24 +149,19 @@ class Store:
             raise StoreError(f"{self.folder} holds no store: {error}", hint="start the store first") from error
         return ports
 
-    def _keys(self) -> tuple[str, str]:
-        parser = configparser.ConfigParser()
-        parser.read(self.credentials)
-        return parser["default"]["aws_access_key_id"], parser["default"]["aws_secret_access_key"]
+    @property
+    def _administrator(self) -> Path:
+        return self.folder / "administrator.ini"
 
     def _prepare(self) -> None:
         """Writes what a start needs: keys and ports, those of the last time if they still serve."""
         make_passable(self.folder)
         self.account.make_folder(self.folder / "data", 0o700)
-        if not self.credentials.exists():
-            self.credentials.touch(mode=0o600)
-            self.credentials.write_text(
-                f"[default]\naws_access_key_id = GP{secrets.token_hex(9).upper()}\n"
-                f"aws_secret_access_key = {secrets.token_urlsafe(30)}\n"
-            )
-        access_key, secret_key = self._keys()
+        if not self._administrator.exists():
+            write_keys(self._administrator, f"GP{secrets.token_hex(9).upper()}", secrets.token_urlsafe(30))
+        access_key, secret_key = read_keys(self._administrator)
         admin = {
-            "name": "publisher",
+            "name": "administrator",
             "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
             "actions": ["Admin"],
         }
@@ -159,7 +173,7 @@ class Store:
             ports = self._ports()
         except StoreError:
             ports = {}
-        if set(ports) != set(SERVERS) or not all(_is_free(port) for port in ports.values()):
+        if set(ports) != set(SERVERS) or not all(is_free(port) for port in ports.values()):
             (self.folder / "ports.json").write_text(json.dumps(_free_ports()))
 
     def _launch(self) -> None:
@@ -170,6 +184,7 @@ class Store:
             "-ip=127.0.0.1",
             "-ip.bind=127.0.0.1",
             "-s3.autoCreateBucket=false",
+            "-s3.iam.readOnly=false",
             # Nobody outside is told anything, and nothing listens that the demo does not use.
             "-master.telemetry=false",
             "-s3.port.iceberg=0",
@@ -207,40 +222,22 @@ class Store:
             partial.replace(copy)
         return copy
 
-    def _make_bucket(self, client: S3Client) -> None:
-        try:
-            client.head_bucket(Bucket=self.bucket)
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
-                raise
-            client.create_bucket(Bucket=self.bucket)
-        client.put_bucket_policy(Bucket=self.bucket, Policy=json.dumps(public_policy(self.bucket)))
-        # The S3 interface answers before there is a place for data: what is too long for its index has to come back.
-        probe = secrets.token_bytes(100_000)
+    def _try_data(self) -> None:
+        """Writes and reads: the S3 interface answers before there is a place for data.
+
+        Raises:
+            BotoCoreError, ClientError: There is none yet.
+            StoreError: Something else came back.
+        """
+        client = self.client()
+        probe = secrets.token_bytes(100_000)  # (what is shorter lies in the index)
         client.put_object(Bucket=self.bucket, Key="started", Body=probe)
         if client.get_object(Bucket=self.bucket, Key="started")["Body"].read() != probe:
             raise StoreError(f"{self.endpoint} gives back something else", hint=f"look at {self._log}")
 
 
-def public_policy(bucket: str) -> Mapping[str, object]:
-    """Returns the bucket policy: anybody may GET the public keys, and may do nothing else."""
-    resources = [f"arn:aws:s3:::{bucket}/{key}" for key in PUBLIC_KEYS]
-    statement = {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject"], "Resource": resources}
-    return {"Version": "2012-10-17", "Statement": [statement]}
-
-
 def _free_ports() -> dict[str, int]:
     """Returns a free port of 127.0.0.1 for each server, below those that outgoing connections take (32768 on)."""
     candidates = random.sample(range(12_000, 22_000), k=1000)
-    free = (port for port in candidates if _is_free(port) and _is_free(port + GRPC_OFFSET))
+    free = (port for port in candidates if is_free(port) and is_free(port + GRPC_OFFSET))
     return dict(zip(SERVERS, free))
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True

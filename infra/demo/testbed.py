@@ -6,12 +6,13 @@
     work = workfolder(account)         the folder of everything generated
     pool = Pool(account, get_condor(work), work / "demo" / "pool")
     store = Store(account, work / "demo" / "store")
+    other = MiniStack(account, get_ministack(work), work / "demo" / "ministack")
     slurm = Slurm(account, get_slurm(work), work / "demo" / "slurm")
 
-`Pool`, `Store` and `Slurm` are nothing but configuration. `start()` returns when the thing answers, and leaves a
-running one alone. `stop()` ends whatever runs in the folder, also from another process, after a start that failed or
-was interrupted, and if nothing runs: so `try: thing.start() ... finally: thing.stop()`. All listen on 127.0.0.1, at
-ports that were free and are remembered in the folder.
+`Pool`, `Store`, `Slurm` and the rest are nothing but configuration. `start()` returns when the thing answers, and
+leaves a running one alone. `stop()` ends whatever runs in the folder, also from another process, after a start that
+failed or was interrupted, and if nothing runs: so `try: thing.start() ... finally: thing.stop()`. All listen on
+127.0.0.1, at ports that were free and are remembered in the folder.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from glidepost.infra.demo.account import CLEAN_ENVIRONMENT, Account, clone_folde
 from glidepost.infra.demo.condor import Condor, find_condor, get_condor
 from glidepost.infra.demo.condor_site import CondorSite
 from glidepost.infra.demo.gridengine import GridEngine, get_gridengine
+from glidepost.infra.demo.ministack import MiniStack, get_ministack
 from glidepost.infra.demo.pool import ClassAd, Pool
 from glidepost.infra.demo.processes import daemons_of, end_daemons, last_lines, wait_until
 from glidepost.infra.demo.slurm import Slurm, get_slurm
@@ -34,6 +36,7 @@ __all__ = [
     "Condor",
     "CondorSite",
     "GridEngine",
+    "MiniStack",
     "Pool",
     "Slurm",
     "Store",
@@ -43,6 +46,7 @@ __all__ = [
     "find_condor",
     "get_condor",
     "get_gridengine",
+    "get_ministack",
     "get_slurm",
     "last_lines",
     "make_passable",

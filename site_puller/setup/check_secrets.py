@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Final, Union
 
 from glidepost.schema.checks import Finding, Remark, Skipped, attempt
-from glidepost.schema.errors import ConfigError, GlidepostError
+from glidepost.schema.errors import ConfigError
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.puller_config import GlideinOptions, PullerConfig
+from glidepost.schema.secrets import refuse_open_file, refuse_open_folder
 from glidepost.schema.units import counted
-from glidepost.site_puller import script
+from glidepost.site_puller import script, secret_files
 
 _PASTED: Final = {
     "a token": re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
@@ -41,7 +42,7 @@ def check_text(path: Path) -> Iterator[Finding]:
 def check_secrets(path: Path, config: PullerConfig) -> Iterator[Finding]:
     """Yields what is found about the key, the token, and who may change what this account runs."""
     yield attempt("site key", lambda: _key(config))
-    yield attempt("token file", lambda: _token_file(config.token_file))
+    yield attempt("token and forms", lambda: _own_files(config))
     for file in config.glidein.checks:
         yield attempt(f"check {Path(file).name}", lambda file=file: _script(Path(file)))  # type: ignore[misc]
     yield attempt("glidein's script", lambda: _glidein(config.glidein))
@@ -60,26 +61,16 @@ def _nothing_pasted(path: Path) -> str:
 
 def _key(config: PullerConfig) -> str:
     key = SigningKey.load(config.key)
-    owner = config.key.stat().st_uid
-    if owner != os.geteuid():
-        raise ConfigError(
-            f"{config.key} belongs to user {owner}, not to you ({os.geteuid()})",
-            hint="run this as the account that cron runs the puller with",
-        )
     return f"{config.key}, key id {key.public.key_id}"
 
 
-def _token_file(path: Path) -> str:
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        raise Skipped("there is none yet", remedy="the first run writes it: glidepost puller run") from None
-    if found.st_mode & 0o077:
-        raise GlidepostError(
-            f"{path} can be read by others (mode {stat.S_IMODE(found.st_mode):o})",
-            hint=f"chmod 600 {path}; who has it can join the pool as a glidein of this site, so tell the pool's admin",
-        )
-    return f"{path}, mode {stat.S_IMODE(found.st_mode):o}"
+def _own_files(config: PullerConfig) -> str:
+    there = [path for path in secret_files.own_files(config) if path.exists() or path.is_symlink()]
+    if not there:
+        raise Skipped("there is none yet", remedy="the first run writes it: glidepost puller run")
+    for path in there:
+        refuse_open_file(path, "the puller's file")
+    return f"only you may read {_list(there)}"
 
 
 def _script(path: Path) -> str:
@@ -105,6 +96,7 @@ def _glidein(glidein: GlideinOptions) -> str:
 
 def _writers(path: Path, config: PullerConfig) -> Union[str, Remark]:
     """Says who else may change what runs here: puller.toml and the checks hold commands of this account."""
+    refuse_open_folder(config.state, "the state folder")
     files = [path.absolute(), config.key, *map(Path, config.glidein.checks)]
     places = list(dict.fromkeys([*files, *(file.parent for file in files), config.state]))
     modes = [(place, place.stat()) for place in places if place.exists()]

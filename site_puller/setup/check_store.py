@@ -20,12 +20,13 @@ from glidepost.schema.keys import SigningKey
 from glidepost.schema.mailbox import Letter
 from glidepost.schema.puller_config import PullerConfig
 from glidepost.schema.units import counted, format_duration
-from glidepost.site_puller import fetch
+from glidepost.site_puller import fetch, freshness, shut_out, trust
+from glidepost.site_puller.pool_token import HINT, TokenLife
 from glidepost.site_puller.source import DEMAND_KEY
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _CONNECT_S: Final = 5
-# A clock that is wrong by more than this is worth a word; fetch.MAX_CLOCK_SKEW is where the puller stops.
+# A clock that is wrong by more than this is worth a word; freshness.MAX_CLOCK_SKEW is where the puller stops.
 _SKEW_S: Final = 60
 
 
@@ -38,6 +39,7 @@ class PoolCheck:
         self._now = now
         self._skew_s: Optional[int] = None
         self._letter: Optional[Letter] = None
+        self._believed: Optional[trust.Believed] = None
 
     def __call__(self) -> Iterator[Finding]:
         """Yields what is found, in an order in which the first failure explains those after it."""
@@ -51,8 +53,10 @@ class PoolCheck:
             if store.state != OK:
                 return
             yield attempt("clock", self._clock)
-            yield attempt("demand", self._demand)
-            yield attempt("mailbox", self._mailbox)
+            yield attempt("pool's keys", self._keys)
+            if self._believed:
+                yield attempt("demand", self._demand)
+                yield attempt("mailbox", self._mailbox)
         if self._letter:
             yield attempt("upload form", lambda letter=self._letter: _form(letter))  # type: ignore[misc]
             yield attempt("pool token", lambda letter=self._letter: self._token(letter))  # type: ignore[misc]
@@ -99,7 +103,7 @@ class PoolCheck:
         if self._skew_s is None:
             raise Skipped("the store does not tell its time", remedy="compare by hand: date -u")
         text = f"differs from the store's by {abs(self._skew_s)} s"
-        if abs(self._skew_s) > fetch.MAX_CLOCK_SKEW.total_seconds():
+        if abs(self._skew_s) > freshness.MAX_CLOCK_SKEW.total_seconds():
             raise UntrustedDocument(
                 f"{text}: the puller submits nothing, for it cannot tell an old demand",
                 hint="set the clock (chronyc makestep), or ask the host's admin to run chronyd",
@@ -108,13 +112,37 @@ class PoolCheck:
             return Remark(text, "does this host run chronyd or ntpd? From 5 minutes on nothing is submitted")
         return text
 
+    def _keys(self) -> Union[str, Remark]:
+        """Says whose signature counts, from what the puller remembers or, before its first run, the pinned key."""
+        config = self._config
+        self._believed = trust.follow(config, self._source, now=self._now)
+        found = self._believed.trust
+        current = found.keys[0]
+        text = f"{current.key_id} signs, epoch {found.epoch}, {counted(found.sequence, 'link')} followed"
+        if not self._believed.is_published:
+            text += "; the store has no v1/keys.json, so what is pinned or remembered stands"
+        if config.public_key not in found.keys:
+            return Remark(
+                f"{text}; the pinned key {config.public_key.key_id} no longer signs",
+                f"the puller follows by itself; for a new installation write public_key = {str(current)!r}",
+            )
+        if config.root_key is None:
+            return Remark(
+                f"{text}; no root key is pinned",
+                "should the pool's key be stolen, this site will need a new public_key by hand; ask the pool's admin "
+                "for [pool] root_key",
+            )
+        return text
+
     def _demand(self) -> Union[str, Remark]:
         config = self._config
-        known = fetch.demand(config, self._source, now=self._now)
+        known = fetch.demand(config, self._source, now=self._now, believed=self._believed)
         demand = known.demand
+        if shut_out.is_out(demand, config.site):
+            raise shut_out.error(demand, config.site)
         ours = sum(1 for group in demand.groups if group.sites.get(config.site))
         text = (
-            f"sequence {demand.sequence} of pool {demand.pool}, signed by {config.public_key.key_id}, "
+            f"sequence {demand.sequence} of pool {demand.pool}, "
             f"{format_duration(known.age_s)} old; {ours} of {counted(len(demand.groups), 'group')} for {config.site}"
         )
         if not demand.glidein.tarballs:
@@ -123,34 +151,30 @@ class PoolCheck:
 
     def _mailbox(self) -> str:
         key = SigningKey.load(self._config.key)
-        self._letter = letter = fetch.letter(self._config, self._source, key, now=self._now)
+        self._letter = letter = fetch.letter(self._config, self._source, key, now=self._now, believed=self._believed)
         left = format_duration(int((letter.expires_at - self._now).total_seconds()))
         age = format_duration(int((self._now - letter.issued_at).total_seconds()))
         return f"opens with {self._config.key.name}, written {age} ago, good for {left}"
 
     def _token(self, letter: Letter) -> str:
         """Says whether the token lives as long as a glidein that starts now, of the shape with the longest walltime."""
-        try:
-            claims = idtoken.claims(letter.pool_token)
-        except ValueError as error:
-            raise UntrustedDocument(
-                f"what the mailbox holds is no token: {error}", hint="tell the pool's admin"
-            ) from error
-        expires = claims.get("exp")
-        if not isinstance(expires, int):
+        life = TokenLife.of(letter.pool_token)
+        claims = idtoken.claims(letter.pool_token)
+        left_s = life.left_s(self._now)
+        if left_s is None:
             raise Skipped(f"{claims.get('sub')}, has no end", remedy="the pool's admin may want one")
-        left_s = expires - int(self._now.timestamp())
         if left_s <= 0:
             raise GlidepostError(
                 f"expired {format_duration(-left_s)} ago: no glidein can join the pool",
                 hint="the pool's publisher does not run, or its clock is wrong; tell the pool's admin",
             )
-        short = [shape for shape in self._config.shapes if shape.resources.walltime_s > left_s]
+        short = [shape for shape in self._config.shapes if life.is_short_for(shape, self._now)]
         if short:
             names = ", ".join(f"{item.name} ({format_duration(item.resources.walltime_s)})" for item in short)
             raise ConfigError(
-                f"good for {format_duration(left_s)}, less than the walltime of {names}",
-                hint="a shorter walltime, or ask the pool's admin for a longer [glidein] walltime",
+                f"good for {format_duration(left_s)}, too short for the walltime of {names}: of these nothing is "
+                "submitted",
+                hint=HINT,
             )
         made = claims.get("iat")
         age = f"made {format_duration(int(self._now.timestamp()) - made)} ago, " if isinstance(made, int) else ""

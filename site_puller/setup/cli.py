@@ -42,6 +42,7 @@ _COLOURS: Final = {cleaning.FAILED: "bold red", cleaning.DEAD: "yellow", cleanin
 @click.command()
 @click.option("--url", default="", help="Where the pool's documents are, from its admin.")
 @click.option("--public-key", default="", help="The pool's public key, from its admin.")
+@click.option("--root-key", default="", help="The pool's public root key, from its admin, if it has one.")
 @click.option("--site", metavar="NAME", help="Name of this site (default: out of the host's name).")
 @click.option(
     "--output",
@@ -52,14 +53,16 @@ _COLOURS: Final = {cleaning.FAILED: "bold red", cleaning.DEAD: "yellow", cleanin
     help="The file to write; key and state folder come beside it.",
 )
 @click.option("--force", is_flag=True, help="Where there is such a file, keep it under another name. Keys always stay.")
-def init(*, url: str, public_key: str, site: Optional[str], output: Path, force: bool) -> None:
+def init(  # noqa: PLR0913 - one for each option
+    *, url: str, public_key: str, root_key: str, site: Optional[str], output: Path, force: bool
+) -> None:
     """Write a commented puller.toml, make this site's key, and print the line to send to the pool's admin.
 
     Example: glidepost puller init --site north --url https://bucket.example.org --public-key ed25519:...
     """
     backend, note = initial.guess_backend(shutil.which)
     name = site or initial.site_name(socket.getfqdn() if "." in socket.getfqdn() else socket.gethostname())
-    made = initial.make(initial.Wanted(name, backend, url, public_key, note), output, is_forced=force)
+    made = initial.make(initial.Wanted(name, backend, url, public_key, note, root_key), output, is_forced=force)
     click.echo(made.line)
     missing = [key for key, value in (("url", url), ("public_key", public_key)) if not value]
     steps = ["Send the line above to the pool's admin. (The key itself stays here.)"]

@@ -32,6 +32,12 @@ _PROGRAMS: Final = {
 _ROLE: Final = re.compile(r"(login|submit|head|front-?end|gateway|ui|gw|ce|vm|node|localhost)-?\d*")
 _COMMENT: Final = re.compile(r"(#?\w+ = .*?)  *(# .*)")
 _COLUMN: Final = 31
+_ROOT_KEY: Final = 'root_key = "{}"  # may replace public_key'
+# Whose key this is nobody knows.
+_NO_ROOT_KEY: Final = """\
+# From the pool's admin, if the pool has one: who may replace a stolen key.
+#root_key = "ed25519:A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="  # e.g.\
+"""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Wanted:
     url: str = ""
     public_key: str = ""
     note: str = ""
+    root_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,8 +91,9 @@ def render(wanted: Wanted) -> str:
     _refuse("site.name", wanted.site)
     if wanted.url:
         _refuse("pool.url", wanted.url)
-    if wanted.public_key:
-        PublicKey.parse(wanted.public_key)
+    for key in (wanted.public_key, wanted.root_key):
+        if key:
+            PublicKey.parse(key)
     folder = resources.files(__package__)
     options = folder.joinpath(f"init-{wanted.backend}.toml")
     text = folder.joinpath("init.toml").read_text(encoding="utf-8")
@@ -94,6 +102,7 @@ def render(wanted: Wanted) -> str:
         "SITE": wanted.site,
         "URL": wanted.url,
         "PUBLIC_KEY": wanted.public_key,
+        "ROOT_KEY": _ROOT_KEY.format(wanted.root_key) if wanted.root_key else _NO_ROOT_KEY,
         "BACKEND": wanted.backend,
         "NOTE": wanted.note,
         "OPTIONS": options.read_text(encoding="utf-8") if options.is_file() else "",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pool_tokens import ENDLESS
 
 from glidepost.schema.demand import Demand, GlideinRelease, Group, ScheddView, ShapeView, Tarball
 from glidepost.schema.document import encode
@@ -83,7 +84,7 @@ class Store:
 
     def enrol(self, at: datetime) -> None:
         form = Form(f"{self.url}/form", {"key": "v1/heartbeats/site00.json", "policy": "a policy"})
-        letter = Letter("site00", at, at + timedelta(hours=48), form, "tok.en.text")
+        letter = Letter("site00", at, at + timedelta(hours=48), form, ENDLESS)
         sealed = Mailbox.pack(letter, SITE_KEY.public)
         self.objects["/v1/sites/site00.json"] = encode(sign(sealed.to_json(), POOL_KEY))
 

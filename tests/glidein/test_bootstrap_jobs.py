@@ -109,6 +109,24 @@ def test_the_pullers_state_folder_is_hidden_so_that_a_renewed_token_is_too(node:
     assert (node.made / "job").read_text() == "done\n"
 
 
+@pytest.mark.parametrize("place", ["", "state"])
+def test_the_log_form_is_behind_the_wall_too(node: Any, place: str) -> None:
+    state = node.account.make_folder(node.folder / "state")
+    form = (state if place else node.folder) / "log-form"
+    form.write_text("url=http://127.0.0.1:1/\npolicy=p0l1cy\n")
+    node.account.give(form, 0o600)
+    if place:
+        node.token.rename(state / "token")
+    token = state / "token" if place else node.token
+    outcomes = node.account.make_folder(state / "outcomes")
+    # what curl would read is made while user jobs run
+    command = f"/bin/sh -c 'cat {form} ../../keys.d/* ../../form.conf; echo done'"
+    master = f"{CONFIG}echo p0l1cy >$SCRATCH/keys.d/form.conf; {JOB.format(command)}"
+    node.run_master(master, TOKEN_FILE=str(token), OUTCOMES=str(outcomes), LOGS="failed", LOG_FORM=str(form))
+    assert (node.made / "job").read_text() == "done\n"
+    assert "\nGLIDEPOST_TokenHidden = true\n" in config(node)
+
+
 def test_without_namespaces_user_jobs_run_all_the_same(node: Any) -> None:
     lines = job(node, "/bin/echo ran", ("inside_for 20 unshare -rm", "inside_for 20 false"))
     assert lines == ["ran"]

@@ -217,3 +217,21 @@ def test_a_form_that_is_refused_or_none_harms_nobody(node, server, logs):
         assert ended.outcome == "startd-failed"
         assert "not kept" not in ended.output
     assert len(Server.forms) == 1
+
+
+def test_a_log_form_that_the_batch_system_has_brought_along_will_do(node):
+    brought = node.account.make_folder(node.folder / "sandbox")
+    (brought / "log-form").write_text("url=http://127.0.0.1:1/\nget=https://cdn.example.org/${filename}\nkey=x\n")
+    node.account.give(brought / "log-form", 0o600)
+    node.shell = ["env", "-C", str(brought), *node.shell]
+    node.run_master("cp $CONDOR_CONFIG $MADE", LOGS="failed", LOG_FORM=str(node.folder / "log-form"))
+    assert 'GLIDEPOST_LogsUrl = "https://cdn.example.org/' in (node.made / "condor_config").read_text()
+
+
+def test_an_empty_log_form_is_none(node):
+    form = node.folder / "log-form"
+    form.touch()
+    node.account.give(form, 0o600)
+    ended = node.run_master(f"cp $CONDOR_CONFIG $MADE; {FAIL}", LOGS="failed", LOG_FORM=str(form))
+    assert "LogsUrl" not in (node.made / "condor_config").read_text()
+    assert "not kept" not in ended.output

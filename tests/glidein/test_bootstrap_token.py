@@ -38,3 +38,13 @@ def test_a_token_in_a_folder_that_this_node_cannot_name_may_have_been_brought_al
     ended = dash_node.run_master(RAN, TOKEN_FILE="$NOWHERE/token")
     assert ended.outcome != "token-unreadable"
     assert (dash_node.made / "ran").exists()
+
+
+def test_a_token_that_the_puller_renews_while_a_glidein_waits_is_the_one_that_it_starts_with(node):
+    submitted = node.script(node.line(node.pack('cp "$SCRATCH/tokens.d/pool" "$MADE/token"; exit 0')), {})
+    renewed = node.folder / "token.new"
+    renewed.write_text("re.new.ed\n")
+    node.account.give(renewed, 0o600)
+    renewed.rename(node.token)  # as the puller does it
+    node.end(node.start(submitted))
+    assert (node.made / "token").read_text() == "re.new.ed\n"

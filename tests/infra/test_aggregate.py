@@ -214,3 +214,16 @@ def test_what_a_site_says_of_its_shapes_is_cleaned(documents):
     (site,) = aggregate(None, {"north": documents.heartbeat("north", shape)}, [], documents.now).sites
     assert site.shapes[0].advertises == {"OpSys": "a b", "Count": 3}
     assert (site.shapes[0].accept, site.shapes[0].deny) == (("x y",), ("?",))
+
+
+def test_of_a_site_that_is_shut_out_nothing_is_read(documents):
+    view = {"north": {"small": ShapeView(2, 8, 4, 0, 0)}}
+    demand = documents.demand(documents.group(), revoked=("north", "gone"), pool_view=view)
+    heartbeats = {"north": documents.heartbeat("north", errors=("<b>believe me</b>",)), "gone": "not JSON"}
+    status = aggregate(demand, heartbeats, [], documents.now)
+    north = site_of(status)
+    assert (north.state, north.shapes, north.errors, north.heartbeat_at) == ("revoked", (), (), None)
+    assert north.pool_view == view["north"]
+    assert site_of(status, "gone").state == "revoked"
+    assert status.groups[0].matching_shapes == 0
+    assert Status.from_json(status.to_json()) == status

@@ -214,3 +214,12 @@ def test_the_pools_rule_for_a_site_is_shown_beside_it(documents):
     demand = documents.demand(rules={"north": Rules(accept=("@icecube.wisc.edu",), deny=("group_test",))})
     text = render(aggregate(demand, {"north": documents.heartbeat("north")}, (), documents.now))
     assert "the pool&#39;s rule: only for @icecube.wisc.edu, not for group_test" in text
+
+
+def test_a_site_that_is_shut_out_is_shown_as_such(documents):
+    demand = documents.demand(revoked=("north",))
+    heartbeats = {"north": documents.heartbeat("north", errors=("believe me",)), "south": documents.heartbeat("south")}
+    text = render(aggregate(demand, heartbeats, (), documents.now))
+    assert "shut out" in text
+    assert "believe me" not in text
+    assert "1 of 1" in text

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from glidepost.infra.aggregator.aggregate import aggregate
 from glidepost.infra.aggregator.verdict import Glideins, notices, verdict
-from glidepost.schema.demand import ScheddView
+from glidepost.schema.demand import ScheddView, ShapeView
 from glidepost.schema.heartbeat import Counts
 
 
@@ -92,3 +92,20 @@ def test_a_group_that_only_a_silent_site_could_run_is_that_sites_notice(document
 def test_a_pool_in_order_has_no_notices(documents):
     demand = documents.demand(documents.group(sites={"north": 12}))
     assert notices(aggregate(demand, {"north": documents.heartbeat("north")}, ["north"], documents.now)) == []
+
+
+def test_a_site_that_is_shut_out_is_no_notice_unless_its_glideins_are_in_the_pool(documents):
+    def said(**changes):
+        demand = documents.demand(revoked=("north",), **changes)
+        return notices(aggregate(demand, {"north": documents.heartbeat("north", age_s=99999)}, [], documents.now))
+
+    assert said() == []
+    (notice,) = said(pool_view={"north": {"small": ShapeView(2, 8, 4, 0, 0), "large": ShapeView(1, 8, 4, 0, 0)}})
+    assert (notice.level, notice.subject) == ("bad", "Site north")
+    assert "3 glideins of it are in the pool" in notice.text
+    assert "publisher revoke" in notice.action
+
+
+def test_a_pool_whose_only_site_is_shut_out_is_not_served(documents):
+    demand = documents.demand(documents.group(), revoked=("north",))
+    assert judge(documents, demand, {"north": documents.heartbeat("north")})[0] == "warn"

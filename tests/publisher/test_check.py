@@ -81,7 +81,19 @@ def test_a_site_for_which_nothing_can_be_sealed_is_named(found, settings):
 
 def test_a_key_that_others_can_read_fails(found, settings):
     Path(settings.demand.signing_key).chmod(0o640)
-    assert set(failed(found())) == {"signing key"}
+    assert set(failed(found())) == {"secret files", "signing key"}
+
+
+@pytest.mark.parametrize("key", ["credentials", "forms_credentials"])
+def test_credentials_that_others_can_read_fail(found, settings, tmp_path, key):
+    file = tmp_path / "store.ini"
+    file.write_text("[default]\n")
+    changed = replace(settings, store=replace(settings.store, **{key: str(file)}))
+    file.chmod(0o644)
+    finding = found(changed)["secret files"]
+    assert (finding.state, finding.exit_code, finding.remedy) == (FAILED, 2, f"chmod 600 {file}")
+    file.chmod(0o600)
+    assert "secret files" not in failed(found(changed))
 
 
 def test_a_folder_that_cannot_be_written_fails(found, settings, tmp_path):
@@ -117,7 +129,7 @@ def test_a_pool_that_does_not_answer_fails_once(found, pool):
         (token({**CLAIMS, "iss": "other.example.org"}), "issues for 'other.example.org', and [pool] trust_domain"),
         (token({**CLAIMS, "exp": 1}), "expired at birth"),
         (token({"iss": "pool.test"}), "has no end"),
-        (token([]), "issues for None"),
+        (token([]), "is no token"),
         ("a.b", "is no token"),
         ("a", "is no token"),
         ("a.!!!.c", "is no token"),

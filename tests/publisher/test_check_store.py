@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Optional
 
 import pytest
 
 from glidepost.publisher import publish
-from glidepost.publisher.check_store import HEARTBEAT_KEY, PROBE_KEY, StoreCheck
+from glidepost.publisher.check_forms import HEARTBEAT_KEY, LOG_KEY, PROBE_KEY
+from glidepost.publisher.check_store import StoreCheck
 from glidepost.schema.checks import FAILED, OK, SKIPPED, Finding
 from glidepost.schema.demand import GlideinRelease, Tarball
 from glidepost.schema.errors import StoreError
@@ -32,6 +34,7 @@ class FakeStore:
     objects: dict[str, bytes] = field(default_factory=dict)
     old: bytes = b""
     skew_s: int = 0
+    puts: bool = False
 
     def refuse(self, fault: str) -> None:
         if self.fault == fault:
@@ -56,8 +59,28 @@ class FakeStore:
         if self.fault != "removes nothing":
             self.objects.pop(key, None)
 
-    def upload_form(self, key, *, max_bytes, **_):
-        return Form(f"{self.url}/bucket/", {"key": key, "policy": json.dumps([key, max_bytes])})
+    @property
+    def bucket_url(self):
+        return f"{self.url}/bucket"
+
+    @property
+    def forms(self):
+        return self
+
+    def upload(self, key, *, max_bytes, content_type, **_):
+        if self.puts:
+            return Form(f"{self.url}/bucket/{key}?signed", headers={"Content-Type": content_type})
+        return self.form(key, max_bytes, content_type)
+
+    def log(self, site, **_):
+        if self.puts:
+            return None
+        form = self.form(f"v1/logs/{site}/", 10_000, "application/gzip")
+        return replace(form, fields={**form.fields, "key": "v1/logs/x/${filename}"})
+
+    def form(self, key, max_bytes, content_type):
+        policy = json.dumps([key, max_bytes, content_type])
+        return Form(f"{self.url}/bucket/", {"key": key, "policy": policy, "Content-Type": content_type})
 
     # What anybody sees
 
@@ -77,16 +100,32 @@ class FakeStore:
             part = body.split(b'name="%s"' % name.encode(), 1)[1]
             return part.split(b"\r\n\r\n", 1)[1].split(b"\r\n--", 1)[0]
 
-        wanted, max_bytes = json.loads(value("policy"))
-        key, sent = value("key").decode(), value("file")
+        wanted, max_bytes, kind = json.loads(value("policy"))
+        key, sent, sent_kind = value("key").decode(), value("file"), value("Content-Type").decode()
         if self.fault == "knows no forms":
             return 501
-        is_checked = self.fault != "ignores policies" and not (self.fault == "ignores keys" and key != wanted)
-        if is_checked and (key != wanted or len(sent) > max_bytes):
+        if key.startswith("v1/check/") and self.fault != "may write all":
+            return 403  # the key that signs them may not
+        if key.startswith("v1/logs/") and self.fault == "may write no logs":
+            return 403
+        is_key_good = key.startswith(wanted) if wanted.startswith("v1/logs/") else key == wanted
+        is_checked = self.fault != "ignores policies"
+        if is_checked and self.fault != "ignores keys" and not is_key_good:
+            return 403
+        if is_checked and (len(sent) > max_bytes or (sent_kind != kind and self.fault != "ignores types")):
             return 403
         if self.fault != "loses uploads":
             self.objects[key] = sent
         return 204
+
+    def put_there(self, path: str, body: bytes, content_type: Optional[str]) -> int:
+        key, _, signature = path.partition("/bucket/")[2].partition("?")
+        is_kind = content_type == "application/json" or self.fault == "ignores types"
+        is_allowed = key == HEARTBEAT_KEY and is_kind if signature else self.fault == "anybody writes"
+        if not is_allowed:
+            return 403
+        self.objects[key] = body
+        return 200
 
 
 def handler(store: FakeStore) -> type[BaseHTTPRequestHandler]:
@@ -111,10 +150,7 @@ def handler(store: FakeStore) -> type[BaseHTTPRequestHandler]:
 
         def do_PUT(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            if store.fault == "anybody writes":
-                store.objects[self.path.partition("/bucket/")[2]] = body
-                return self.answer(200)
-            return self.answer(403)
+            self.answer(store.put_there(self.path, body, self.headers["Content-Type"]))
 
         def do_POST(self) -> None:
             self.answer(store.post(self.rfile.read(int(self.headers["Content-Length"]))))
@@ -163,8 +199,9 @@ def filled(web, demand, pool_key, tmp_path):
 def check(config, web):
     """Returns what is found, by the checks' names."""
 
-    def run() -> dict[str, Finding]:
-        public = replace(config, store=replace(config.store, public_url=f"{web.url}/bucket"))
+    def run(**changes) -> dict[str, Finding]:
+        limited = replace(config.store, public_url=f"{web.url}/bucket", forms_credentials="forms.ini")
+        public = replace(config, store=replace(limited, **changes))
         findings = list(StoreCheck(public, web, clock=lambda: datetime.now(timezone.utc))())
         assert len({item.name for item in findings}) == len(findings)
         assert all(item.remedy for item in findings if item.state != OK)
@@ -200,10 +237,10 @@ def test_before_the_first_demand_there_is_less_to_check(check, web):
         ("no put", "store: write and read", "AccessDenied"),
         ("keeps the first", "store: write and read", "is not what was just written"),
         ("forgets encodings", "store: compressed", "Content-Encoding"),
-        ("knows no forms", "store: upload form", "HTTP 501"),
         ("loses uploads", "store: upload form", "does not arrive"),
-        ("ignores policies", "store: upload form", "lets a site write more than its size"),
-        ("ignores keys", "store: upload form", "lets a site write another object"),
+        ("ignores types", "store: log form", "lets a site write another kind of object"),
+        ("may write no logs", "store: log form", "HTTP 403"),
+        ("may write all", "store: key of the forms", "can also write v1/check/probe.json"),
         ("anybody reads", "private: heartbeats", "anybody can read"),
         ("anybody writes", "private: writing", "anybody can write"),
         ("anybody lists", "private: list", "anybody can list"),
@@ -217,6 +254,38 @@ def test_each_fault_is_found_and_named(check, filled, fault, name, text):
     found = failed(check())
     assert set(found) == {name}
     assert text in found[name]
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [("knows no forms", "HTTP 501"), ("ignores policies", "lets a site write more than its size")],
+)
+def test_what_is_wrong_with_all_forms_is_found_with_both(check, filled, fault, text):
+    filled.fault = fault
+    found = failed(check())
+    assert set(found) == {"store: upload form", "store: log form"}
+    assert text in found["store: upload form"]
+
+
+def test_a_store_that_ignores_keys_lets_a_site_write_anything_that_its_key_may(check, filled):
+    filled.fault = "ignores keys"
+    assert "lets a site write another site's logs" in failed(check())["store: log form"]
+
+
+def test_without_a_key_of_their_own_forms_are_remarked_upon(check, filled):
+    filled.fault = "may write all"
+    found = check(forms_credentials=None)["store: key of the forms"]
+    assert (found.state, "forms_credentials" in found.remedy) == (OK, True)
+
+
+def test_a_form_that_puts_has_no_bound_on_its_size_which_is_said(check, filled):
+    filled.puts = True
+    found = check()
+    assert failed(found) == {}
+    assert "of any size" in found["store: upload form"].text
+    assert found["store: log form"].state == SKIPPED
+    filled.fault = "ignores types"
+    assert "another kind of object" in failed(check())["store: upload form"]
 
 
 def test_what_nobody_can_read_is_found(check, filled):
@@ -261,3 +330,4 @@ def test_an_address_where_nothing_listens_is_said_with_what_to_try(check, filled
     assert {"store: upload form", "store: clock", "public: demand"} <= set(found)
     assert PROBE_KEY not in filled.objects
     assert HEARTBEAT_KEY not in filled.objects
+    assert LOG_KEY not in filled.objects

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_a_run_publishes_and_says_what(glidepost, store):
     code, out, err = glidepost("publisher", "run")
     assert (code, err) == (0, "")
     assert "published demand 1: 3 idle user jobs in 1 group; mailboxes renewed: north" in out
-    assert store.list("v1/") == ["v1/demand.json", "v1/sites/north.json"]
+    assert store.list("v1/") == ["v1/demand.json", "v1/keys.json", "v1/sites/north.json"]
 
 
 @pytest.mark.usefixtures("aws")
@@ -155,7 +156,7 @@ def test_a_failed_mailbox_ends_with_1_though_the_demand_is_out(glidepost, store,
     assert code == 1
     assert "published demand 1" in out
     assert "no key" in err
-    assert store.list("v1/") == ["v1/demand.json", "v1/status.json"]
+    assert store.list("v1/") == ["v1/demand.json", "v1/keys.json", "v1/status.json"]
 
 
 @pytest.mark.usefixtures("aws")
@@ -183,6 +184,31 @@ def test_two_runs_at_once_the_second_says_so_and_ends_with_0(glidepost, store, t
     assert (code, out) == (0, "")
     assert "another publisher is running" in err
     assert store.list("") == []
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("name", ["pool.key", "pool.key.next"])
+def test_a_secret_that_others_can_read_ends_with_2_before_anything_is_asked_or_written(
+    glidepost, store, tmp_path, name
+):
+    (tmp_path / name).touch()
+    (tmp_path / name).chmod(0o644)
+    code, _, err = glidepost("publisher", "run")
+    assert code == 2
+    assert f"hint:  chmod 600 {tmp_path / name}" in err
+    assert store.list("") == []
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_state_folder_that_anybody_may_write_ends_with_2(glidepost, store, tmp_path):
+    assert glidepost("publisher", "run")[0] == 0
+    before = store.get("v1/demand.json")
+    folder = next(path.parent for path in tmp_path.rglob("publisher.lock"))
+    folder.chmod(0o777)
+    code, _, err = glidepost("publisher", "run")
+    assert code == 2
+    assert f"chmod o-w {folder}" in err
+    assert store.get("v1/demand.json") == before
 
 
 def test_an_unreachable_store_ends_with_1(glidepost, tmp_path, monkeypatch):
@@ -240,7 +266,7 @@ def test_check_says_what_works_what_fails_and_what_to_do(glidepost, tmp_path, mo
     code, out, _ = glidepost("publisher", "check", "--json")
     assert code == 1
     assert json.loads(out)[0]["text"] == f"{file} (from environment)"
-    assert {finding["state"] for finding in json.loads(out)} == {"ok", "failed"}
+    assert {finding["state"] for finding in json.loads(out)} == {"ok", "failed", "skipped"}
 
 
 def test_check_of_a_wrong_configuration_is_one_failure_and_ends_with_1(glidepost, tmp_path):
@@ -260,3 +286,119 @@ def test_enroll_adds_a_site_and_refuses_what_is_none(glidepost, tmp_path, pool_k
     code, _, err = glidepost("publisher", "enroll", "hello")
     assert code == 2
     assert "not an enrolment line" in err
+
+
+def test_enroll_says_what_changed_for_a_known_site(glidepost, site_key, pool_key):
+    code, out, _ = glidepost("publisher", "enroll", f"glidepost-site north {site_key.public}", "--groups", "a, @b.org")
+    assert code == 0
+    assert "with this key already" in out
+    code, out, _ = glidepost("publisher", "enroll", f"glidepost-site north {pool_key.public}", "--channel", "canary")
+    assert code == 0
+    assert f"another key now: {pool_key.public.key_id}, no longer {site_key.public.key_id}" in out
+    north = load_sites(Path("sites.toml"))["north"]
+    assert (north.groups, north.channel) == (("a", "@b.org"), "canary")
+
+
+@pytest.mark.parametrize("groups", ["a b", "@", 'x"y', "a;b"])
+def test_a_group_that_is_none_is_refused_and_nothing_is_written(glidepost, tmp_path, site_key, groups):
+    before = (tmp_path / "sites.toml").read_text(encoding="utf-8")
+    code, _, err = glidepost("publisher", "enroll", f"glidepost-site north {site_key.public}", "--groups", groups)
+    assert code == 2
+    assert "groups" in err
+    assert (tmp_path / "sites.toml").read_text(encoding="utf-8") == before
+
+
+def test_a_group_beside_a_rule_in_publisher_toml_is_refused_and_nothing_is_written(glidepost, tmp_path, site_key):
+    before = (tmp_path / "sites.toml").read_text(encoding="utf-8")
+    (tmp_path / "publisher.toml").write_text(f'{CONFIG}[rules.north]\naccept = ["b"]\n', encoding="utf-8")
+    code, _, err = glidepost("publisher", "enroll", f"glidepost-site north {site_key.public}", "--groups", "a")
+    assert code == 2
+    assert "[rules.north] accept" in err
+    assert (tmp_path / "sites.toml").read_text(encoding="utf-8") == before
+
+
+def test_revoke_prints_what_htcondor_needs_and_nothing_else_on_standard_output(glidepost):
+    code, out, err = glidepost("publisher", "revoke", "north")
+    assert code == 0
+    assert "DENY_ADVERTISE_STARTD = $(DENY_ADVERTISE_STARTD), glidein-north@pool.test" in out
+    assert all(line.startswith("#") or " = " in line for line in out.splitlines())
+    assert "condor_reconfig" in err
+    assert load_sites(Path("sites.toml"))["north"].is_revoked
+    assert glidepost("publisher", "revoke")[1] == out
+
+
+def test_revoke_writes_the_file_of_all_that_are_shut_out(glidepost, tmp_path, pool_key):
+    file = tmp_path / "90-glidepost-revoked.conf"
+    glidepost("publisher", "enroll", f"glidepost-site south {pool_key.public}")
+    for site in ("south", "north"):
+        code, out, _ = glidepost("publisher", "revoke", site, "--write", str(file))
+        assert code == 0
+        assert "condor_reconfig" in out
+    assert "glidein-north@pool.test, glidein-south@pool.test" in file.read_text(encoding="utf-8")
+    code, out, _ = glidepost("publisher", "enroll", f"glidepost-site south {pool_key.public}", "--again")
+    assert code == 0
+    assert "revoke --write FILE" in out
+    glidepost("publisher", "revoke", "--write", str(file))
+    assert "DENY_READ = $(DENY_READ), glidein-north@pool.test\n" in file.read_text(encoding="utf-8")
+
+
+def test_a_file_that_cannot_be_written_ends_with_2_and_the_site_is_revoked_all_the_same(glidepost, tmp_path):
+    (tmp_path / "taken").mkdir()
+    code, _, err = glidepost("publisher", "revoke", "north", "--write", str(tmp_path / "publisher.toml" / "file"))
+    assert code == 2
+    assert "publisher.toml" in err
+    assert load_sites(tmp_path / "sites.toml")["north"].is_revoked
+
+
+def test_an_unknown_site_cannot_be_revoked(glidepost):
+    code, _, err = glidepost("publisher", "revoke", "nroth")
+    assert code == 2
+    assert "enrolled are: north" in err
+
+
+@pytest.mark.usefixtures("aws")
+def test_sites_shows_who_is_enrolled_and_when_it_was_heard(glidepost, site_key, pool_key):
+    glidepost("publisher", "enroll", f"glidepost-site south {pool_key.public}", "--groups", "group_physics")
+    glidepost("publisher", "run")
+    glidepost("publisher", "revoke", "south")
+    code, out, err = glidepost("publisher", "sites", "--json")
+    assert (code, err) == (0, "")
+    north, south = json.loads(out)
+    assert (north["site"], north["state"], north["key_id"]) == ("north", "never", site_key.public.key_id)
+    assert north["token_ends_at"] > north["mailbox_at"]
+    assert (south["state"], south["groups"]) == ("revoked", ["group_physics"])
+    code, out, _ = glidepost("publisher", "sites")
+    assert code == 0
+    assert "no heartbeat yet" in out
+    assert "revoked since" in out
+
+
+def test_sites_shows_what_is_written_down_when_the_store_is_down(glidepost, tmp_path, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    (tmp_path / "publisher.toml").write_text(f'{CONFIG}endpoint = "http://127.0.0.1:1"\n', encoding="utf-8")
+    code, out, err = glidepost("publisher", "sites")
+    assert code == 0
+    assert "north" in out
+    assert "note: what sites report is not known: store: GET glidepost/v1/sites/north.json" in err
+    assert json.loads(glidepost("publisher", "sites", "--json")[1])[0]["state"] == "unknown"
+
+
+def test_check_makes_a_token_with_the_key_file_and_refuses_one_that_others_can_read(glidepost, tmp_path):
+    key = tmp_path / "token.key"
+    key.write_bytes(bytes(range(1, 65)))
+    text = CONFIG.replace('condor_bin = "bin"', 'token_key_file = "token.key"').replace("8333", "1")
+    (tmp_path / "publisher.toml").write_text(text, encoding="utf-8")
+
+    def found() -> dict[str, str]:
+        findings = json.loads(glidepost("publisher", "check", "--json")[1])
+        return next(finding for finding in findings if finding["name"] == "pool token")
+
+    key.chmod(0o600)
+    good = found()
+    assert good["state"] == "ok"
+    assert "glidein-check@pool.test, good for 3d" in good["text"]
+    assert good["text"].endswith(f"made by {key}")
+    key.chmod(0o640)
+    assert found()["remedy"] == f"chmod 600 {key}"

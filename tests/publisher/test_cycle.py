@@ -10,6 +10,7 @@ import pytest
 from glidepost.publisher import cycle
 from glidepost.publisher import publish as publishing
 from glidepost.publisher.census import Answer, Problem, ScheddAnswer, Slot
+from glidepost.schema import rotation
 from glidepost.schema.demand import Demand, Rules
 from glidepost.schema.document import encode
 from glidepost.schema.errors import PoolError, StoreError, UntrustedDocument
@@ -99,13 +100,11 @@ def test_a_document_from_the_future_is_replaced(publish):
     assert publish().written
 
 
-def test_a_new_signing_key_is_used_at_once(publish, store, config):
+def test_a_new_signing_key_is_used_at_once(publish, store, config, now):
     publish()
-    Path(config.demand.signing_key).unlink()
-    key = SigningKey.generate()
-    key.save(Path(config.demand.signing_key))
+    rotation.rotate(rotation.KeyFiles.of(config), now)
     assert publish(at=timedelta(seconds=1)).written
-    verify(stored(store), [key.public])
+    verify(stored(store), [SigningKey.load(Path(config.demand.signing_key)).public])
 
 
 def test_the_sequence_grows_after_the_store_was_restored_to_an_older_state(publish, store, make_pool, make_row):
@@ -282,7 +281,7 @@ def test_the_prefix_stands_before_every_key_and_in_every_url(config, aws, make_p
     )
     demand = cycle.run(config, store, make_pool(make_row()), now=now).demand
     keys = [item["Key"] for item in aws.list_objects_v2(Bucket="glidepost")["Contents"]]
-    assert len(keys) == 3
+    assert len(keys) == 4
     assert all(key.startswith("pools/demo/v1/") for key in keys)
     assert demand.glidein.tarballs[0].url == f"https://store.example.org/{keys[1]}"
 

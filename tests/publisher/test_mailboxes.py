@@ -7,9 +7,14 @@ from datetime import timedelta
 import pytest
 
 from glidepost.publisher import mailboxes
+from glidepost.publisher.forms import MAX_HEARTBEAT_BYTES, MAX_LOG_BYTES, Forms
+from glidepost.publisher.s3 import Connection
+from glidepost.publisher.store import S3Store
 from glidepost.schema.document import encode
+from glidepost.schema.errors import ConfigError
 from glidepost.schema.keys import PublicKey, SigningKey
-from glidepost.schema.mailbox import Mailbox
+from glidepost.schema.mailbox import Letter, Mailbox
+from glidepost.schema.publisher_config import StoreSettings
 from glidepost.schema.signing import sign, verify
 
 KEY = "v1/sites/north.json"
@@ -19,11 +24,41 @@ KEY = "v1/sites/north.json"
 def renew(store, make_pool, pool_key, site_key, now):
     """Renews the mailboxes: renew() for north, renew(pool, south=key) for others."""
 
-    def run(pool=None, *, at: timedelta = timedelta(0), signer: SigningKey = pool_key, **sites: PublicKey):
+    def run(
+        pool=None,
+        *,
+        at: timedelta = timedelta(0),
+        signer: SigningKey = pool_key,
+        store: S3Store = store,
+        token_settings: tuple[str, ...] = (),
+        **sites: PublicKey,
+    ):
         sites = sites or {"north": site_key.public}
-        return mailboxes.renew(store, sites, tokens=pool or make_pool(), key=signer, now=now + at)
+        office = mailboxes.Office(store, pool or make_pool(), signer, token_settings)
+        return mailboxes.renew(office, sites, now=now + at)
 
     return run
+
+
+@pytest.fixture
+def letter(store, site_key):
+    """Returns what is in north's mailbox now."""
+
+    def read() -> Letter:
+        return Mailbox.from_json(json.loads(store.get(KEY))).open(site_key, site="north")
+
+    return read
+
+
+@pytest.fixture
+def store_with(aws):
+    """Returns the store with other settings for forms: store_with("access key", uploads="put")."""
+
+    def make(access_key: str = "", **settings) -> S3Store:
+        whole = StoreSettings(**{"bucket": "glidepost", "public_url": "https://cdn.example.org/", **settings})
+        return S3Store(aws, "glidepost", whole.prefix, Forms(lambda: Connection(aws, access_key), whole))
+
+    return make
 
 
 def test_a_missing_mailbox_is_written_signed_and_sealed_for_its_site(renew, store, pool_key, site_key, now):
@@ -43,7 +78,7 @@ def test_the_form_allows_one_key_one_type_and_a_bounded_size(renew, store, site_
     assert {"key": "v1/heartbeats/north.json"} in conditions
     assert {"bucket": "glidepost"} in conditions
     assert {"Content-Type": "application/json"} in conditions
-    assert ["content-length-range", 2, mailboxes.MAX_HEARTBEAT_BYTES] in conditions
+    assert ["content-length-range", 2, MAX_HEARTBEAT_BYTES] in conditions
 
 
 def test_a_young_mailbox_is_left_alone(renew, store):
@@ -115,4 +150,81 @@ def test_an_old_mailbox_stays_while_no_token_can_be_made(renew, make_pool, store
     before = store.get(KEY)
     renewed, failures = renew(make_pool(refused={"north"}), at=timedelta(hours=7))
     assert (renewed, len(failures)) == ([], 1)
+    assert store.get(KEY) == before
+
+
+def test_the_log_form_takes_any_name_below_the_sites_own_prefix(renew, store_with, letter):
+    renew(store=store_with())
+    form = letter().log_form
+    assert form.fields["key"] == "v1/logs/north/${filename}"
+    assert letter().log_url == "https://cdn.example.org/v1/logs/north/${filename}"
+    policy = json.loads(base64.b64decode(form.fields["policy"]))
+    assert ["starts-with", "$key", "v1/logs/north/"] in policy["conditions"]
+    assert {"Content-Type": "application/gzip"} in policy["conditions"]
+    assert ["content-length-range", 1, MAX_LOG_BYTES] in policy["conditions"]
+    assert json.loads(base64.b64decode(letter().heartbeat_form.fields["policy"]))["expiration"] == policy["expiration"]
+
+
+def test_keys_and_addresses_have_the_stores_prefix(renew, store_with, aws, site_key):
+    renew(store=store_with(prefix="pools/demo/"))
+    body = aws.get_object(Bucket="glidepost", Key=f"pools/demo/{KEY}")["Body"].read()
+    sealed = Mailbox.from_json(json.loads(body)).open(site_key, site="north")
+    assert sealed.heartbeat_form.fields["key"] == "pools/demo/v1/heartbeats/north.json"
+    assert sealed.log_form.fields["key"] == "pools/demo/v1/logs/north/${filename}"
+    assert sealed.log_url == "https://cdn.example.org/pools/demo/v1/logs/north/${filename}"
+
+
+def test_a_pool_that_wants_no_logs_gives_no_form_for_them(renew, store_with, letter):
+    renew(store=store_with(logs=False))
+    assert (letter().log_form, letter().log_url) == (None, "")
+
+
+def test_a_store_without_post_policies_gets_an_address_to_put_to_and_no_logs(renew, store_with, letter):
+    renew(store=store_with(uploads="put"))
+    form = letter().heartbeat_form
+    assert (form.method, form.headers, form.fields) == ("PUT", {"Content-Type": "application/json"}, {})
+    assert form.place.endswith("/v1/heartbeats/north.json")
+    assert letter().log_form is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"uploads": "put"},
+        {"logs": False},
+        {"prefix": "p/"},
+        {"public_url": "https://other.example.org"},
+        {"region": "eu-west-1"},
+        {"access_key": "another"},
+    ],
+)
+def test_a_change_of_what_forms_are_like_makes_new_mailboxes_once(renew, store_with, changes):
+    renew(store=store_with("a key"))
+    assert renew(store=store_with("a key")) == ([], [])
+    other = store_with(**{"access_key": "a key", **changes})
+    assert renew(store=other) == (["north"], [])
+    assert renew(store=other) == ([], [])
+
+
+def test_a_change_of_what_tokens_are_like_makes_new_mailboxes_once(renew):
+    renew(token_settings=("example.org", "259200"))
+    assert renew(token_settings=("example.org", "345600")) == (["north"], [])
+    assert renew(token_settings=("example.org", "345600")) == ([], [])
+
+
+def test_nothing_of_a_key_can_be_read_outside_of_the_box(renew, store_with, store):
+    renew(store=store_with("AKIAIOSFODNN7EXAMPLE"))
+    assert b"AKIA" not in store.get(KEY)
+
+
+def test_without_the_forms_credentials_mailboxes_stay_and_it_is_said_once(renew, store, aws, site_key):
+    renew()
+    before = store.get(KEY)
+
+    def refuse() -> Connection:
+        raise ConfigError("[store] forms_credentials: forms.ini is missing", hint="look")
+
+    broken = S3Store(aws, "glidepost", forms=Forms(refuse, StoreSettings(bucket="glidepost", public_url="")))
+    renewed, failures = renew(store=broken, at=timedelta(hours=7), north=site_key.public, south=site_key.public)
+    assert (renewed, [error.what for error in failures]) == ([], ["[store] forms_credentials: forms.ini is missing"])
     assert store.get(KEY) == before

@@ -115,7 +115,7 @@ def test_the_credentials_file_is_used_whatever_the_environment_says(monkeypatch,
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key-from-environment")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-from-environment")
     store = S3Store.from_settings(settings(credentials=credentials))
-    form = store.upload_form("v1/x", content_type="text/plain", max_bytes=10, life_s=60)
+    form = store.forms.upload("v1/x", content_type="text/plain", max_bytes=10, life_s=60)
     assert form.url == "http://127.0.0.1:1/glidepost"
     assert form.fields["x-amz-credential"].startswith("key-from-file/")
     assert "secret-from-file" not in str(form.fields)

@@ -22,19 +22,21 @@ from glidepost.infra.demo.testbed import (
     Condor,
     CondorSite,
     GridEngine,
+    MiniStack,
     Pool,
     Slurm,
     Store,
     end_daemons,
     get_condor,
     get_gridengine,
+    get_ministack,
     get_slurm,
     make_passable,
     workfolder,
 )
 
 HERE = Path(__file__).parent
-Daemons = TypeVar("Daemons", Pool, Store, Slurm, CondorSite, GridEngine)
+Daemons = TypeVar("Daemons", Pool, Store, MiniStack, Slurm, CondorSite, GridEngine)
 IS_SKIPPED = os.environ.get("GLIDEPOST_SKIP_REAL") == "1" and "CI" not in os.environ
 
 
@@ -126,6 +128,12 @@ def site(pool: Pool, built: Built, account_folder: Path, request: pytest.Fixture
 def store(account: Account, session_folder: Path) -> Iterator[Store]:
     """An S3 server with the bucket and its policy."""
     yield from running(Store(account, session_folder / "store"))
+
+
+@pytest.fixture(scope="session")
+def ministack(account: Account, work: Path, session_folder: Path) -> Iterator[MiniStack]:
+    """Another S3 server, made by others, with the same bucket, policy and users."""
+    yield from running(MiniStack(account, get_ministack(work), session_folder / "ministack"))
 
 
 @pytest.fixture(scope="session")

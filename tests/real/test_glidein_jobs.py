@@ -90,16 +90,22 @@ def test_a_poisoned_batch_environment_reaches_neither_htcondor_nor_user_jobs(sit
 
 def test_a_user_job_cannot_read_the_token(site: Site) -> None:
     token = site.token.read_text().strip()
+    form, key = site.folder / "log-form", site.folder / "site.key"
+    for file in (form, key):
+        file.write_text("url=http://127.0.0.1:1/ secret-of-the-site\n")
+        site.pool.account.give(file, 0o600)
     find = (
         # all that its own paths lead to: its folder and those above it, the processes it comes from, the open files
         "cat $(find ../../.. -type f) 2>/dev/null; cat /proc/self/environ /proc/[0-9]*/environ 2>/dev/null; "
-        f"cat {site.token} {site.folder}/scratch/*/tokens.d/* {site.folder}/scratch/*/keys.d/* 2>/dev/null; "
+        f"cat {form} {key} {site.token} 2>/dev/null; "
+        f"cat {site.folder}/scratch/*/tokens.d/* {site.folder}/scratch/*/keys.d/* 2>/dev/null; "
         "cat /proc/$PPID/root/$PWD/../../../tokens.d/* /proc/$PPID/cwd/../tokens.d/* 2>/dev/null; cat /proc/self/fd/* "
         "2>/dev/null; umount ../../../tokens.d; unshare -rm umount $PWD/../../../tokens.d; cat ../../../tokens.d/*; "
         "ls -A ../../../tokens.d ../../../keys.d; id -u; echo whole"
     )
-    seen = run(site, find)
+    seen = run(site, find, LOG_FORM=str(form), KEY_FILE=str(key))
     assert token not in seen
+    assert "secret-of-the-site" not in seen
     assert token.rpartition(".")[2] not in seen
     assert seen.endswith(f"{site.pool.account.uid}\nwhole\n"), seen[-500:]
     assert "eyJ" not in (site.folder / "jobs" / "err").read_text()

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from glidepost.infra.demo.testbed import Store
-from glidepost.publisher.mailboxes import MAX_HEARTBEAT_BYTES
+from glidepost.publisher.forms import MAX_HEARTBEAT_BYTES
 from glidepost.schema.heartbeat import Heartbeat
 from glidepost.schema.mailbox import Form
 from glidepost.site_puller import outbox

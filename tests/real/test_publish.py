@@ -20,7 +20,8 @@ from glidepost.infra.demo import scene
 from glidepost.infra.demo.store import public_policy
 from glidepost.infra.demo.testbed import Pool, Store
 from glidepost.publisher import publish
-from glidepost.publisher.check_store import HEARTBEAT_KEY, PROBE_KEY, StoreCheck
+from glidepost.publisher.check_forms import PROBES
+from glidepost.publisher.check_store import StoreCheck
 from glidepost.publisher.store import S3Store
 from glidepost.schema.demand import Demand, GlideinRelease, Group
 from glidepost.schema.keys import SigningKey
@@ -37,8 +38,7 @@ def bucket(store: Store) -> Iterator[Store]:
     """The store with an empty bucket of its own, whose policy a test may spoil."""
     bucket = dataclasses.replace(store, bucket="publishing")
     client = store.client()
-    client.create_bucket(Bucket=bucket.bucket)
-    set_policy(bucket, public_policy(bucket.bucket))
+    bucket.make_bucket()
     yield bucket
     for item in client.list_objects_v2(Bucket=bucket.bucket).get("Contents", []):
         client.delete_object(Bucket=bucket.bucket, Key=item["Key"])
@@ -56,7 +56,9 @@ def tarball(pool: Pool, session_folder: Path) -> Path:
 def publisher(pool: Pool, bucket: Store, tarball: Path, account_folder: Path) -> Path:
     """The configuration of a publisher with one enrolled site."""
     config = account_folder / "publisher.toml"
-    config.write_text(scene.publisher_toml(pool, bucket, tarball))
+    root_key = glidepost("keys", "generate", account_folder / "root.key")[1].strip()
+    text = scene.publisher_toml(pool, bucket, tarball)
+    config.write_text(text.replace("[demand]\n", f'[demand]\nroot_key = "{root_key}"\n'))
     glidepost("keys", "generate", account_folder / "pool.key")
     line = glidepost("keys", "generate", account_folder / "north.key", "--site", "north")[1].strip()
     glidepost("publisher", "enroll", line, "--config", config)
@@ -188,7 +190,7 @@ def test_a_publisher_that_works_passes_every_check(publisher: Path, bucket: Stor
     code, before = check(publisher)
     assert (code, {name for name, item in before.items() if item["state"] == "skipped"}) == (
         0,
-        {"published demand", "public: demand", "public: tarballs"},
+        {"keys of the pool", "published demand", "public: demand", "public: tarballs"},
     )
     assert glidepost("publisher", "run", "--config", publisher)[0] == 0
     code, after = check(publisher)
@@ -196,7 +198,7 @@ def test_a_publisher_that_works_passes_every_check(publisher: Path, bucket: Stor
     assert {f"collector {pool.collector}", f"schedd ap@{pool.trust_domain}", "pool token"} <= set(after)
     assert "glidein-check@pool.test, good for" in after["pool token"]["text"]
     left = bucket.client().list_objects_v2(Bucket=bucket.bucket)["Contents"]
-    assert not {PROBE_KEY, HEARTBEAT_KEY} & {item["Key"] for item in left}
+    assert not set(PROBES) & {item["Key"] for item in left}
     said = glidepost("publisher", "check", "--config", publisher)[1]
     assert [line.split()[0] for line in said.splitlines()] == ["ok"] * len(after)
 
@@ -221,6 +223,14 @@ def test_a_bucket_that_nobody_can_read_fails(publisher: Path, bucket: Store) -> 
     assert "HTTP 403" in found["public: demand"]
 
 
+def test_a_bucket_whose_policy_forgets_the_keys_fails(publisher: Path, bucket: Store) -> None:
+    assert glidepost("publisher", "run", "--config", publisher)[0] == 0
+    set_policy(bucket, json.loads(json.dumps(public_policy(bucket.bucket)).replace("/v1/keys.json", "/v1/none")))
+    found = failures(publisher)
+    assert set(found) == {"public: demand"}
+    assert "cannot follow a change of keys" in found["public: demand"]
+
+
 def test_an_address_that_is_not_the_buckets_fails(publisher: Path, bucket: Store, store: Store) -> None:
     assert glidepost("publisher", "run", "--config", publisher)[0] == 0
     spoil(publisher, f'public_url = "{bucket.public_url}"', f'public_url = "{store.endpoint}/nowhere"')
@@ -239,13 +249,13 @@ def test_keys_that_the_store_does_not_know_fail_at_each_step(publisher: Path, bu
         "public: demand",
     } | {"public: tarballs"}
     wrong.chmod(0o644)
-    assert set(failures(publisher)) == {"store: credentials"}
+    assert set(failures(publisher)) == {"secret files", "store: credentials"}
 
 
 def test_a_bucket_that_is_not_there_fails(publisher: Path, bucket: Store) -> None:
     assert glidepost("publisher", "run", "--config", publisher)[0] == 0
     spoil(publisher, f'bucket = "{bucket.bucket}"', 'bucket = "no-such-bucket"')
-    assert "NoSuchBucket" in failures(publisher)["store: list"]
+    assert "no-such-bucket/v1/: " in failures(publisher)["store: list"]  # (whose key may not even ask for it)
 
 
 def test_a_demand_that_sites_refuse_fails(publisher: Path) -> None:
@@ -293,6 +303,6 @@ def test_files_that_are_missing_or_open_to_others_fail(publisher: Path) -> None:
     (folder / "pool.key").chmod(0o644)
     (folder / "sites.toml").write_text("[north]\n")
     spoil(publisher, "tarballs = [", 'tarballs = ["none.tar.gz", ')
-    assert set(failures(publisher)) == {"signing key", "sites", "tarball none.tar.gz"}
+    assert set(failures(publisher)) == {"secret files", "signing key", "sites", "tarball none.tar.gz"}
     publisher.write_text(publisher.read_text().replace("[pool]", "[poool]"))
     assert set(failures(publisher)) == {"configuration"}

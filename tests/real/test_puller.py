@@ -16,6 +16,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from pool_tokens import ENDLESS
 
 from glidepost.backends.base import JobState
 from glidepost.backends.slurm import SlurmBackend
@@ -108,7 +109,7 @@ class Site:
         )
         (self.folder / "pool" / "v1" / "sites").mkdir(parents=True)
         now = datetime.now(timezone.utc).replace(microsecond=0)
-        letter = Letter("north", now, now + timedelta(hours=48), Form("http://127.0.0.1:1/", {"key": "x"}), "a.b.c")
+        letter = Letter("north", now, now + timedelta(hours=48), Form("http://127.0.0.1:1/", {"key": "x"}), ENDLESS)
         self._put("v1/sites/north.json", Mailbox.pack(letter, self.site_key.public).to_json())
 
     @property

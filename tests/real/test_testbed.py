@@ -62,7 +62,7 @@ def test_only_identities_of_glideins_may_join(pool: Pool, account_folder: Path) 
     assert {name: row[4] for name, row in rows.items() if name != "Instruction"} == {
         "ADVERTISE_STARTD": "ALLOW",
         "ADVERTISE_MASTER": "ALLOW",
-        "READ": "ALLOW",
+        "READ": "FAIL",
         "WRITE": "FAIL",
         "DAEMON": "FAIL",
     }, said

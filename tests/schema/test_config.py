@@ -7,7 +7,7 @@ from glidepost.schema.errors import ConfigError
 from glidepost.schema.publisher_config import PublisherConfig
 from glidepost.schema.puller_config import PullerConfig
 from glidepost.schema.resources import Resources
-from glidepost.schema.sites import load_sites
+from glidepost.schema.sites import active, load_sites
 
 SCHEMA = Path(__file__).parents[2] / "schema"
 
@@ -89,3 +89,18 @@ def test_a_site_without_a_key_is_refused(tmp_path):
     (tmp_path / "sites.toml").write_text("[north]\n")
     with pytest.raises(ConfigError, match="north"):
         load_sites(tmp_path / "sites.toml")
+
+
+def test_the_example_of_sites_says_what_its_comments_say():
+    sites = load_sites(Path(__file__).parents[2] / "schema" / "sites-1.example.toml")
+    assert (sites["north"].groups, sites["south"].channel) == (("group_physics", "@example.org"), "canary")
+    assert list(active(sites)) == ["north", "south"]
+
+
+@pytest.mark.parametrize("key", ["enrolled_at", "revoked_at", "tokens_from"])
+@pytest.mark.parametrize("value", ['"2026-11-22"', "2026-11-22", "2026-11-22T09:00:00", "true", "0"])
+def test_a_time_of_a_site_that_is_none_is_refused_and_not_taken_for_no_time(tmp_path, site_key, key, value):
+    file = tmp_path / "sites.toml"
+    file.write_text(f'[north]\npublic_key = "{site_key.public}"\n{key} = {value}\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"north.{key}"):
+        load_sites(file)

@@ -15,6 +15,7 @@ from typing import Optional
 
 import pytest
 import requests
+from pool_tokens import ENDLESS
 
 from glidepost.backends.base import BatchJob, GlideinRequest, JobState
 from glidepost.schema.demand import Demand
@@ -87,6 +88,8 @@ def _handler(store: Store) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             store.posts.append((self.headers["Content-Type"], body))
             self.answer(store.post_status, Location="/login")
+
+        do_PUT = do_POST  # noqa: N815 - as http.server wants it
 
     return Handler
 
@@ -168,13 +171,15 @@ def make_config(tmp_path, web, make_shape, pool_key, site_key):
 def publish(web, make_demand, pool_key, site_key, now):
     """Puts a demand with these groups, and a mailbox for north, into the store."""
 
-    def put(*groups, key: SigningKey = pool_key, at: datetime = now, mailbox: bool = True, **changes) -> Demand:
+    def put(
+        *groups, key: SigningKey = pool_key, at: datetime = now, mailbox: bool = True, token: str = ENDLESS, **changes
+    ) -> Demand:
         changes = {"generated_at": at, "expires_at": at + timedelta(minutes=30), **changes}
         demand = make_demand(*groups, **changes)
         web.objects["v1/demand.json"] = encode(sign(demand.to_json(), key))
         if mailbox:
             form = Form(f"{web.url}/form", {"key": "v1/heartbeats/north.json", "policy": "s3cret-policy"})
-            letter = Letter("north", at, at + timedelta(hours=48), form, "tok.en.text")
+            letter = Letter("north", at, at + timedelta(hours=48), form, token)
             sealed = Mailbox.pack(letter, site_key.public)
             web.objects["v1/sites/north.json"] = encode(sign(sealed.to_json(), pool_key))
         return demand

@@ -231,6 +231,39 @@ def test_a_key_that_others_can_read_ends_with_2(glidepost, tmp_path):
     assert "chmod 600" in err
 
 
+def test_a_state_folder_that_anybody_may_write_ends_with_2_and_nothing_is_submitted(
+    glidepost, publish, make_group, tmp_path
+):
+    publish(make_group(2))
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state").chmod(0o777)
+    code, _, err = glidepost("puller", "run")
+    assert code == 2
+    assert f"chmod o-w {tmp_path / 'state'}" in err
+    assert not (tmp_path / "state" / "ledger.json").exists()
+
+
+@pytest.mark.parametrize("name", ["token", "log-form", "documents/v1-sites-north.json"])
+def test_what_a_run_has_left_open_it_closes_itself_and_says_so(glidepost, publish, tmp_path, name, caplog):
+    publish()
+    file = tmp_path / "state" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    file.chmod(0o644)
+    assert glidepost("puller", "run")[0] == 0
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert f"closed what others could read file={file}" in caplog.text
+
+
+def test_a_link_in_the_place_of_the_token_ends_with_2(glidepost, publish, tmp_path):
+    publish()
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "token").symlink_to(tmp_path / "site.key")
+    code, _, err = glidepost("puller", "run")
+    assert code == 2
+    assert "is a link" in err
+
+
 def test_the_real_command_ends_with_2_for_an_unknown_key(configure, tmp_path):
     configure(more="max_totl = 3")
     done = subprocess.run(

@@ -20,6 +20,10 @@ from glidepost.site_puller import heartbeat
 SECRETS = {"key": "v1/heartbeats/north.json", "policy": "s3cret-policy", "x-amz-signature": "s3cret-signature"}
 
 
+def put_form(web) -> Form:
+    return Form(f"{web.url}/bucket/key?X-Amz-Signature=s3cret", headers={"Content-Type": "application/json"})
+
+
 @pytest.fixture
 def report(now) -> Heartbeat:
     shape = ShapeReport(
@@ -235,3 +239,22 @@ def test_a_bug_in_a_report_is_an_error_and_no_exception(deliver, report, web):
 def test_the_configuration_says_how_heartbeats_leave(make_config, session, url, given, folder):
     route = heartbeat.Route.of(make_config(url=url), session, folder=Path(given) if given else None)
     assert route.folder == (Path(folder) if folder else None)
+
+
+def test_a_form_without_fields_is_put_with_its_headers(send, web, report):
+    send(put_form(web))
+    ((content_type, body),) = web.posts
+    assert content_type == "application/json"
+    assert Heartbeat.from_json(json.loads(body)) == report
+
+
+@pytest.mark.parametrize("status", [400, 403, 500, 302])
+def test_a_put_that_is_refused_is_an_error_without_its_signature(send, web, status):
+    web.post_status = status
+    with pytest.raises(StoreError) as refused:
+        send(put_form(web))
+    with pytest.raises(StoreError) as unreachable:
+        send(replace(put_form(web), url="http://127.0.0.1:1/x?X-Amz-Signature=s3cret"))
+    assert "heartbeat: PUT http://127.0.0.1:1/x: ConnectionError" in unreachable.value.what
+    for error in (refused.value, unreachable.value):
+        assert "s3cret" not in f"{error} {error.what} {error.hint}"

@@ -25,6 +25,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from pool_tokens import ENDLESS
 
 from glidepost.backends.base import BatchJob, GlideinRequest, JobState
 from glidepost.schema.demand import Demand, GlideinRelease, Group
@@ -36,11 +37,13 @@ from glidepost.schema.puller_config import Caps, Fit, GlideinOptions, PullerConf
 from glidepost.schema.resources import Request, Resources
 from glidepost.site_puller import fetch
 from glidepost.site_puller.cycle import Cycle, Done
+from glidepost.site_puller.documents import Documents
 from glidepost.site_puller.fetch import KnownDemand
 from glidepost.site_puller.heartbeat import Route
 from glidepost.site_puller.ledger import name_prefix
 from glidepost.site_puller.observe import MISSING_CYCLES
 from glidepost.site_puller.queue import Answer, LostAnswer
+from glidepost.site_puller.trust import Believed
 
 START = datetime(2026, 11, 22, 9, 0, tzinfo=timezone.utc)
 LISTED_WITHIN = timedelta(minutes=4)
@@ -184,7 +187,7 @@ class Session:
         self.status = 204 if is_up else 503
 
     @contextmanager
-    def post(self, *_: object, **__: object) -> Iterator[SimpleNamespace]:
+    def request(self, *_: object, **__: object) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(
             status_code=self.status, request=SimpleNamespace(method="POST"), close=lambda: None, headers={}
         )
@@ -193,11 +196,11 @@ class Session:
 class Visit(Cycle):
     """A cycle whose documents are at hand: what is wrong with documents is tested elsewhere."""
 
-    found: tuple[Optional[KnownDemand], Optional[Letter]] = (None, None)
+    found: Documents = Documents()
     reports: bool = False
 
-    def documents(self, errors: list[GlidepostError]) -> tuple[Optional[KnownDemand], Optional[Letter]]:
-        if self.found[0] is None:
+    def documents(self, errors: list[GlidepostError]) -> Documents:
+        if self.found.known is None:
             errors.append(StoreError("not there", hint="wait"))
         return self.found
 
@@ -281,11 +284,11 @@ class Site(RuleBasedStateMachine):
             route=Route.of(self.config, session),
         )
         letter = Letter(
-            "north", self.now, self.now + timedelta(hours=48), Form("http://store.example.org", {}), "a.b.c"
+            "north", self.now, self.now + timedelta(hours=48), Form("http://store.example.org", {}), ENDLESS
         )
         if is_store_up and abs(self.offset) <= timedelta(minutes=5):
             demand = demand_of(self.now, self.sequence, parts, complete=complete)
-            visit.found = (KnownDemand(demand, 0, None), letter)
+            visit.found = Documents(Believed.pinned(self.config), KnownDemand(demand, 0, None), letter)
         return visit
 
     def watched(self, work: Callable[[], object], *, kill_at: int = -1, full_at: int = -1) -> None:
@@ -330,7 +333,7 @@ class Site(RuleBasedStateMachine):
         visit.reports = reports
         self.watched(lambda: visit.act(visit.prepare()), kill_at=kill_at, full_at=full_at)
         for scheduler, count in zip((self.one, self.two), before):
-            if scheduler.mood in {"hangs", "breaks off"} or visit.found[0] is None:
+            if scheduler.mood in {"hangs", "breaks off"} or visit.found.known is None:
                 assert scheduler.submissions == count
 
     @rule(minutes=st.integers(1, 6))

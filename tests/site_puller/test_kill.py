@@ -417,7 +417,7 @@ UNLIMITED = ("sh", "-c", 'ulimit -S -f unlimited; exec "$@"', "sh")
 def small_disk(folder: Path) -> Iterator[bool]:
     """Puts a file system of 256 KiB in a folder's place; yields whether this account may do so."""
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", folder]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k,mode=755", "none", folder]
     is_mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
     try:
         yield is_mounted

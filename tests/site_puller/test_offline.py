@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from glidepost.schema.document import encode
 from glidepost.schema.heartbeat import Heartbeat
+from glidepost.schema.keychain import first
 from glidepost.schema.keys import SigningKey
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "site-without-a-way-out.md"
@@ -241,8 +243,9 @@ def test_a_stream_that_was_closed_is_an_error(site):
 
 
 @pytest.fixture
-def carrier(tmp_path, site, web):
+def carrier(tmp_path, site, web, pool_key, now):
     """Runs carry.sh of the page on a host that reaches both: the store by curl, the site by an ssh that is a shell."""
+    web.objects["v1/keys.json"] = encode(first("demo", pool_key, None, now).to_json())
     host = tmp_path / "carrier"
     (host / "bin").mkdir(parents=True)
     (site.home / "venv" / "bin").mkdir(parents=True)

@@ -75,6 +75,15 @@ def test_the_form_comes_as_it_is_with_the_file_last(form):
     ]
 
 
+def test_a_form_that_puts_is_sent_as_a_file_with_its_headers():
+    form = Form("https://x.test/key?X-Amz-Signature=s", headers={"Content-Type": "application/json"})
+    assert read_config(outbox.curl_config(form))[-3:] == [
+        ("url", form.url),
+        ("header", "Content-Type: application/json"),
+        ("upload-file", "heartbeat.json"),
+    ]
+
+
 @given(st.dictionaries(st.text(st.characters(exclude_characters="\0"), min_size=1), st.text(), max_size=5))
 def test_no_value_reaches_beyond_its_quotes(fields):
     options = read_config(outbox.curl_config(Form("https://x.test", fields)))

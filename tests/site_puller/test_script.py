@@ -61,6 +61,7 @@ def test_the_shape_and_the_pool_are_in_the_script(facts, make_shape, tmp_path):
         "GLIDEPOST_UPDATE_S": "60",
         "GLIDEPOST_SCRATCH": "$TMPDIR",
         "GLIDEPOST_TOKEN_FILE": str(tmp_path / "state" / "token"),
+        "GLIDEPOST_KEY_FILE": str(tmp_path / "site.key"),
         "GLIDEPOST_OUTCOMES": str(tmp_path / "state" / "outcomes"),
         "GLIDEPOST_TARBALLS": f"any x86_64 25.14.1 {'ab' * 32} 9 https://x.example.org/t.tar.gz",
     }
@@ -126,11 +127,14 @@ def test_the_script_is_complete_and_holds_no_secret(make_config, make_shape, mak
     config = make_config()
     config.token_file.parent.mkdir()
     config.token_file.write_text("tok.en.text", encoding="utf-8")
+    config.log_form_file.write_text("policy=s3cret", encoding="utf-8")
     text = render(config, make_shape(), make_demand(), name="gp-1")
     assert PARTS
     assert text.startswith("#!/bin/sh\n")
     assert text.endswith(BOOTSTRAP)
     assert "tok.en" not in text
+    assert "s3cret" not in text
+    assert f"GLIDEPOST_LOG_FORM={config.log_form_file}\n" in text
     assert config.key.read_text(encoding="ascii").strip() not in text
 
 

@@ -4,6 +4,7 @@ import gzip
 import threading
 import time
 from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 
 import pytest
 import requests
@@ -187,13 +188,43 @@ def test_the_stores_clock_is_compared_with_ours(reader, web, now, seconds):
     ],
 )
 def test_a_store_that_does_not_say_its_time_is_believed(now, date):
-    assert web_module._skew(date, now) is None
+    assert web_module._skew({} if date is None else {"Date": date}, now) is None
 
 
-@given(st.text(max_size=60))
+@given(st.text(max_size=60), st.text(max_size=12) | st.integers().map(str))
 @settings(max_examples=150, deadline=None)
-def test_no_date_header_ends_a_cycle(text):
-    web_module._skew(text, datetime(2026, 11, 22, tzinfo=timezone.utc))
+def test_no_header_of_a_date_or_an_age_ends_a_cycle(date, age):
+    for said in (date, "Sun, 22 Nov 2026 09:00:00 GMT"):
+        web_module._skew({"Date": said, "Age": age}, datetime(2026, 11, 22, tzinfo=timezone.utc))
+
+
+@pytest.mark.parametrize(
+    ("behind_s", "age", "skew_s"),
+    [
+        (3600, "3600", 0),  # the store's own date, an hour in a cache
+        (3600, "3500", -100),
+        (0, "3600", 0),  # a cache that gives the date of now
+        (-600, "3600", 600),  # our clock is behind, in whichever way the cache dates
+        (90_000, "3600", -86_400),
+        (600, "86401", -600),  # absurd: a day is the most
+        (600, "-600", -600),
+        (600, "600, 600", -600),
+        (600, "6e2", -600),
+        (600, "²", -600),
+        (600, "9" * 9999, -600),
+        (600, "", -600),
+    ],
+)
+def test_a_cache_in_between_is_no_wrong_clock(now, behind_s, age, skew_s):
+    headers = {"Date": format_datetime(now - timedelta(seconds=behind_s), usegmt=True), "Age": age}
+    assert web_module._skew(headers, now) == skew_s
+
+
+def test_what_a_cache_has_had_for_an_hour_is_read_with_the_stores_time(reader, web, now):
+    web.date = now - timedelta(hours=1)
+    web.answers[KEY] = lambda handler: handler.answer(200, b"1", Age="3600")
+    fetched = reader.get(KEY, now=now)
+    assert (fetched.body, fetched.clock_skew_s) == (b"1", 0)
 
 
 # Servers that never end

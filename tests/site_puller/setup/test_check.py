@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Optional
 
 import pytest
+from pool_tokens import make_token
 
 from glidepost.backends.registry import BACKENDS
 from glidepost.schema.checks import FAILED, OK, SKIPPED, Finding, exit_code
@@ -38,12 +38,6 @@ disk = "1MiB"
 walltime = "1h"
 max_total = 3
 """
-
-
-def token(now: datetime, life: timedelta = timedelta(days=7), **claims: object) -> str:
-    said = {"sub": "glidein-north@pool", "iat": int(now.timestamp()), "exp": int((now + life).timestamp()), **claims}
-    part = base64.urlsafe_b64encode(json.dumps(said).encode()).decode().rstrip("=")
-    return f"eyJhbGciOiJIUzI1NiJ9.{part}.c2lnbmF0dXJl"
 
 
 @dataclass
@@ -86,7 +80,7 @@ def site(tmp_path, web, pool_key, site_key, publish, make_group, write_letter, n
     (folder / "puller.toml").write_text(f'{head}timeout = "5s"\n{SHAPE}')
     (folder / "puller.toml").chmod(0o644)
     publish(make_group())
-    write_letter(token(now))
+    write_letter(make_token(now))
     return Site(folder, now)
 
 
@@ -176,7 +170,7 @@ def test_settings_that_do_nothing_are_named(site):
 # Secrets
 
 SECRETS = {
-    "a token": token(datetime(2026, 1, 1)),  # noqa: DTZ001 - any
+    "a token": make_token(datetime(2026, 1, 1)),  # noqa: DTZ001 - any
     "an AWS access key": "AKIA" + "A2B3" * 4,
     "a private key": "-----BEGIN OPENSSH PRIVATE KEY-----",
 }
@@ -228,9 +222,10 @@ def test_a_token_that_others_can_read_fails(site):
     file = site.folder / "state" / "token"
     file.write_text("x")
     file.chmod(0o644)
-    assert site()["token file"].state == FAILED
+    finding = site()["token and forms"]
+    assert (finding.state, finding.exit_code, finding.remedy) == (FAILED, 2, f"chmod 600 {file}")
     file.chmod(0o600)
-    assert site()["token file"].state == OK
+    assert site()["token and forms"].state == OK
 
 
 @pytest.mark.parametrize("place", ["puller.toml", "state", "."])
@@ -301,7 +296,7 @@ def test_the_demand_says_what_there_is_for_this_site(site):
 
 
 def test_a_mailbox_for_another_key_fails(site, write_letter, pool_key, now):
-    write_letter(token(now), key=pool_key)
+    write_letter(make_token(now), key=pool_key)
     found = site()
     assert failed(found) == {"mailbox"}
     assert "pool token" not in found
@@ -313,17 +308,17 @@ def test_a_site_that_is_not_enrolled_gets_the_line_to_send(site, web):
 
 
 def test_a_token_that_ends_before_a_glidein_would_fails(site, write_letter, now):
-    write_letter(token(now, timedelta(minutes=30)))
+    write_letter(make_token(now, timedelta(minutes=30)))
     assert "cpu (1h)" in site()["pool token"].text
 
 
 def test_an_expired_token_fails(site, write_letter, now):
-    write_letter(token(now, timedelta(hours=-2)))
+    write_letter(make_token(now, timedelta(hours=-2)))
     assert site()["pool token"].text.startswith("expired 2h ago")
 
 
 def test_a_token_without_an_end_is_said(site, write_letter, now):
-    write_letter(token(now, exp=None))
+    write_letter(make_token(now, exp=None))
     assert site()["pool token"].state == SKIPPED
 
 
@@ -333,7 +328,7 @@ def test_a_token_that_is_none_is_untrusted(site, write_letter):
 
 
 def test_a_form_without_tls_is_said(site, write_letter, now):
-    write_letter(token(now), form="http://bucket.example.org/")
+    write_letter(make_token(now), form="http://bucket.example.org/")
     assert "without TLS" in site()["upload form"].text
 
 

@@ -227,3 +227,10 @@ def test_the_command_asks_nothing_and_says_where_the_name_is_from(tmp_path, caps
     monkeypatch.setattr("sys.stdin", None)
     init.main([], standalone_mode=False)
     assert "comes from this host's name" in capsys.readouterr().err
+
+
+def test_the_root_key_is_pinned_when_it_is_given(filled, path, site_key):
+    assert loaded(path, render(filled)).root_key is None
+    assert loaded(path, render(replace(filled, root_key=str(site_key.public)))).root_key == site_key.public
+    with pytest.raises(ConfigError, match="a public key"):
+        render(replace(filled, root_key="ed25519:no"))
