@@ -84,8 +84,7 @@ def documents() -> str:
         ("demand-1", "`v1/demand.json`: written by the publisher, signed, read by all sites."),
         (
             "keys-1",
-            "`v1/keys.json`: written by the publisher; each link is signed. Sites follow it from the key they pinned, "
-            "see [how to change the pool's key](../how-to/change-the-pools-key.md).",
+            "`v1/keys.json`: written by the publisher, each link signed; see [why](../how-to/change-the-pools-key.md).",
         ),
         (
             "mailbox-1",

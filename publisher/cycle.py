@@ -15,7 +15,7 @@ from glidepost.schema.errors import ConfigError, GlidepostError, PoolError, Untr
 from glidepost.schema.heartbeat import Heartbeat
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.publisher_config import PublisherConfig
-from glidepost.schema.sites import active, load_sites
+from glidepost.schema.sites import EnrolledSite, active, load_sites
 
 from . import (
     census,
@@ -103,8 +103,7 @@ def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: dateti
     _refuse_other_pool(config, previous)
     memory = Path(config.demand.state) / "publisher.sequence"
     heartbeats = _heartbeats(store, sites)
-    seen = [heartbeat.demand_sequence or 0 for heartbeat in heartbeats.values() if heartbeat]
-    last = publish.last_sequence(memory, previous, is_ours=is_ours, seen=seen)
+    last = publish.last_sequence(memory, previous, is_ours=is_ours, seen=_seen(heartbeats))
     demand = replace(
         _decide(config, answer, heartbeats, _release(config, store, dry_run=dry_run), now).demand,
         sequence=last + 1,
@@ -118,18 +117,25 @@ def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: dateti
     is_announced = keys.is_announced(key.public)
     if not is_announced:
         keys.publish(store, now)
-    not_cleared = revocation.clear_mailboxes(store, enrolled.values())
     office = mailboxes.Office(store, pool, key, config.token_settings)
-    public_keys = {name: site.public_key for name, site in sites.items()}
-    renewed, failures = mailboxes.renew(office, public_keys, now=now)
+    renewed, failures = _renew_mailboxes(office, enrolled, now)
     written = publish.is_due(demand, previous, is_ours=is_ours, now=now)
     publish.remember(memory, last)
     if written:
         publish.write(store, demand, key, memory)
     if is_announced:
         keys.publish(store, now)
-    shown = demand if written or previous is None else previous
-    return Published(shown, written, tuple(renewed), (*not_cleared, *failures))
+    return Published(demand if written or previous is None else previous, written, renewed, failures)
+
+
+def _renew_mailboxes(
+    office: mailboxes.Office, enrolled: dict[str, EnrolledSite], now: datetime
+) -> tuple[tuple[str, ...], tuple[GlidepostError, ...]]:
+    """Returns the sites whose mailbox was renewed, and what went wrong; a site that was shut out has none any more."""
+    not_cleared = revocation.clear_mailboxes(office.store, enrolled.values())
+    public_keys = {name: site.public_key for name, site in active(enrolled).items()}
+    renewed, failures = mailboxes.renew(office, public_keys, now=now)
+    return tuple(renewed), (*not_cleared, *failures)
 
 
 def _ask(config: PublisherConfig, pool: AskedPool, *, now: datetime, is_kept: bool) -> census.Answer:
@@ -137,6 +143,10 @@ def _ask(config: PublisherConfig, pool: AskedPool, *, now: datetime, is_kept: bo
     answer = pool.ask()
     _refuse_silence(answer)
     return last_good.complete(config, answer, now=now, is_kept=is_kept)
+
+
+def _seen(heartbeats: Mapping[str, Optional[Heartbeat]]) -> list[int]:
+    return [heartbeat.demand_sequence or 0 for heartbeat in heartbeats.values() if heartbeat]
 
 
 def _refuse_other_pool(config: PublisherConfig, previous: Optional[Demand]) -> None:

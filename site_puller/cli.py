@@ -21,12 +21,13 @@ from glidepost.schema.units import counted, format_duration
 from . import explain, record, secret_files
 from .cli_control import drain, resume
 from .cli_options import config_option, documents_option, json_option, state_option
-from .cycle import Cycle, Done, Prepared, open_queues
+from .cycle import Cycle, Done, Prepared
 from .fetch import open_source
 from .heartbeat import Route
 from .ledger import name_prefix
 from .logs import kept_log
 from .plan import ShapePlan
+from .queue import open_queues
 from .watchdog import cycle_limit
 from .web import Session
 
@@ -206,9 +207,9 @@ def _print(  # noqa: PLR0913 - one renderer for plan and run
         click.echo(json.dumps(data, indent=1))
     else:
         title = f"{settings.site}: no demand"
-        if prepared.known:
-            age = format_duration(prepared.known.age_s)
-            title = f"{settings.site}: demand {prepared.known.demand.sequence}, {age} old"
+        known = prepared.documents.known
+        if known:
+            title = f"{settings.site}: demand {known.demand.sequence}, {format_duration(known.age_s)} old"
         explain.console().print(explain.plan_table(plans, title=title, done=done))
     for error in errors:
         complain(error.what, error.hint)

@@ -14,10 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Optional
 
-from glidepost.backends import registry
 from glidepost.schema.errors import GlidepostError, exit_code
 from glidepost.schema.files import remove_leftovers, write_atomic
-from glidepost.schema.mailbox import Letter
 from glidepost.schema.puller_config import PullerConfig, Shape
 
 from . import drain, fetch, freshness, heartbeat, log_form, logs, outcomes, pool_token, record, shut_out
@@ -34,7 +32,6 @@ from .queue import Answer, Queue
 from .report import Findings, report_of
 from .source import Source
 from .submit import Books, Submitter
-from .trust import Believed
 
 LOG = logging.getLogger(__name__)
 
@@ -46,9 +43,7 @@ START_GRACE: Final = timedelta(minutes=2)
 class Prepared:
     """What a cycle found and what it would do. `errors` are what went wrong so far, the gravest first."""
 
-    believed: Optional[Believed]
-    known: Optional[fetch.KnownDemand]
-    letter: Optional[Letter]
+    documents: Documents
     token: Optional[TokenLife]
     ledger: Ledger
     is_ledger_lost: bool
@@ -109,8 +104,8 @@ class Cycle:
         if problem:
             errors.append(problem)
         found = self.documents(errors)
-        known, letter = found.known, found.letter
-        token = pool_token.read(letter, errors)
+        known = found.known
+        token = pool_token.read(found.letter, errors)
         answers = self._count(errors)
         breakers = Breakers.load(config.state / "breaker.json", config.site)
         inbox = outcomes.read(
@@ -149,19 +144,8 @@ class Cycle:
         )
         plans = plan(situation)
         ledger = replace(seen.ledger, excess_s=_excess(plans, seen.ledger))
-        return Prepared(
-            found.believed,
-            known,
-            letter,
-            token,
-            ledger,
-            problem is not None,
-            breakers,
-            drained,
-            inbox,
-            plans,
-            tuple(errors),
-        )
+        is_lost = problem is not None
+        return Prepared(found, token, ledger, is_lost, breakers, drained, inbox, plans, tuple(errors))
 
     def documents(self, errors: list[GlidepostError]) -> Documents:
         """Returns what the pool says, as far as it may be believed; what is wrong with the rest goes into `errors`.
@@ -181,16 +165,10 @@ class Cycle:
         books = Books(prepared.ledger, self._file, prepared.breakers, self._now)
         books.write(prepared.ledger)
         prepared.breakers.save(config.state / "breaker.json")
-        if prepared.letter and prepared.token:
-            write_atomic(config.token_file, prepared.letter.pool_token.encode() + b"\n", mode=0o600)
-        if prepared.letter:
-            log_form.write(prepared.letter, config.log_form_file)
-        if prepared.believed:
-            prepared.believed.remember(config)
-        if prepared.known:
-            freshness.remember(config.state, prepared.known.demand, prepared.known.epoch)
+        self._remember(prepared)
         submitter = Submitter(config, self._queues, books)
-        demand = prepared.known.demand if prepared.known else None
+        known = prepared.documents.known
+        demand = known.demand if known else None
         plans = []
         for shape, line in zip(config.shapes, prepared.plans):
             outcome = submitter.carry_out(shape, line, demand)
@@ -204,6 +182,18 @@ class Cycle:
             remove_leftovers(folder)
         logs.tidy(config.log_folder, config.glidein.log_size_mib * 2**20, live=books.ledger.entries)
         return done
+
+    def _remember(self, prepared: Prepared) -> None:
+        """Writes what glideins need of the pool's documents, and how new these were."""
+        config, found = self._config, prepared.documents
+        if found.letter and prepared.token:
+            write_atomic(config.token_file, found.letter.pool_token.encode() + b"\n", mode=0o600)
+        if found.letter:
+            log_form.write(found.letter, config.log_form_file)
+        if found.believed:
+            found.believed.remember(config)
+        if found.known:
+            freshness.remember(config.state, found.known.demand, found.known.epoch)
 
     def _count(self, errors: list[GlidepostError]) -> dict[str, Answer]:
         """Returns per shape what its batch system says, each asked once."""
@@ -277,7 +267,7 @@ class Cycle:
         config, prepared = self._config, done.prepared
         last, sequence = heartbeat.last_sent(config.state)
         findings = Findings(
-            known=prepared.known,
+            known=prepared.documents.known,
             plans=done.plans,
             breakers={shape.name: done.breakers.view(shape.name, self._now) for shape in config.shapes},
             drained=frozenset(shape.name for shape in config.shapes if prepared.drained.gate(shape.name)),
@@ -291,9 +281,10 @@ class Cycle:
             sequence=sequence + 1,
             sent_at=self._now,
         )
-        if prepared.letter is None or not heartbeat.is_due(report, last, self._now):
+        letter = prepared.documents.letter
+        if letter is None or not heartbeat.is_due(report, last, self._now):
             return ()
-        error = heartbeat.deliver(report, prepared.letter.heartbeat_form, self._route, config.state)
+        error = heartbeat.deliver(report, letter.heartbeat_form, self._route, config.state)
         if error:
             return (error,)
         prepared.inbox.reported(report.outcomes).write()
@@ -303,15 +294,3 @@ class Cycle:
 def _excess(plans: Sequence[ShapePlan], ledger: Ledger) -> dict[str, int]:
     """Returns since when each shape has had more than it wants, by the ledger's clock."""
     return {line.name: ledger.excess_s.get(line.name, ledger.clock_s) for line in plans if line.excess}
-
-
-def open_queues(config: PullerConfig) -> dict[str, Queue]:
-    """Returns each shape's batch system.
-
-    Raises:
-        ConfigError: when a backend does not know an option.
-    """
-    return {
-        shape.name: Queue(registry.create(shape.backend, shape.options), shape.command_prefix)
-        for shape in config.shapes
-    }

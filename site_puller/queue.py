@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final, Optional
 
+from glidepost.backends import registry
 from glidepost.backends.base import Backend, BatchJob, Command, GlideinRequest, Refusal
 from glidepost.schema.errors import BatchError, CommandFailed, Refused, UnreadableOutput
+from glidepost.schema.puller_config import PullerConfig
 
 TIMEOUT_S: Final = 60
 # Batch systems have been seen to give up on longer lists.
@@ -233,3 +235,15 @@ def _last_line(text: str) -> str:
     """Returns the last line that says something; Grid Engine's qsub ends each of its errors with "Exiting."."""
     lines = [line.strip() for line in text.splitlines() if line.strip() not in {"", "Exiting."}]
     return lines[-1] if lines else "it said nothing"
+
+
+def open_queues(config: PullerConfig) -> dict[str, Queue]:
+    """Returns each shape's batch system.
+
+    Raises:
+        ConfigError: when a backend does not know an option.
+    """
+    return {
+        shape.name: Queue(registry.create(shape.backend, shape.options), shape.command_prefix)
+        for shape in config.shapes
+    }

@@ -120,7 +120,7 @@ ask_to_leave() {
     ! tr '\000' '\n' 2>/dev/null <"/proc/${pid}/cmdline" | head -n 1 | grep -q '/condor_master$' ||
       { kill -s QUIT "${pid}" 2>/dev/null && asked="${asked} ${pid}"; }
   done
-  for pause in 0.5 0.5 1 1 1; do
+  for pause in 0.5 0.5 1 1 1 2 2; do
     left=''
     for pid in ${asked}; do [ ! -s "/proc/${pid}/cmdline" ] || left=yes; done
     [ -n "${left}" ] || return 0

@@ -163,8 +163,8 @@ def test_no_text_of_a_site_breaks_the_status(errors, detail, version):
         "shapes": [],
     }
     shape = {
-        "name": "s\n",
-        "backend": "b\n",
+        "name": "s",
+        "backend": "b",
         "submitted": 0,
         "removed": 0,
         "reason": "covered",

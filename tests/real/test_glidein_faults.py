@@ -88,7 +88,7 @@ def test_what_a_kill_without_warning_leaves_goes_with_the_next_glidein(two_sites
     # The shell alone, as an impatient person does it, and all of it at once, as batch systems do.
     killed[0].kill()
     os.killpg(killed[1].pid, signal.SIGKILL)
-    following = [site.start(IDLE_S="60") for site in two_sites]
+    following = [site.start(IDLE_S="120") for site in two_sites]
     for site, ended, folders in zip(two_sites, killed, left):
         ended.communicate(timeout=30)
         (folder,) = folders
@@ -96,7 +96,7 @@ def test_what_a_kill_without_warning_leaves_goes_with_the_next_glidein(two_sites
         # (a shell ends when its sleep was ended)
         assert wait_until(lambda: not set(site.processes(ended)) - set(site.processes()), 10)  # noqa: B023
     for site, (cluster, _), process in zip(two_sites, submitted, following):
-        assert wait_until(lambda: site.states(cluster) == [], 60), site.states(cluster)  # noqa: B023
+        assert wait_until(lambda: site.states(cluster) == [], 90), site.states(cluster)  # noqa: B023
         process.terminate()
         assert site.end(process)["outcome"] == "killed"
         assert ran_again(site)

@@ -78,6 +78,7 @@ UNSEEN = frozenset(
     DetectedMemory GPU_NAMES GLIDEPOST_CVMFS GLIDEPOST_CollectorsReached GLIDEPOST_FailedChecks GLIDEPOST_Healthy
     GLIDEPOST_Logs GLIDEPOST_MemoryFreeMiB GLIDEPOST_TokenHidden GLIDEPOST_Wrapped LastUpdate PYGLIDEIN_PARROT
     PYGLIDEIN_RESOURCE_CVMFS PYGLIDEIN_RESOURCE_GPU PYGLIDEIN_RESOURCE_GRIDFTP
+    ClassAdLifetime
     EnteredCurrentActivity EnteredCurrentState ExecuteVolume GLIDEPOST_BatchJob GLIDEPOST_Glidein
     GLIDEPOST_Pool HardwareAddress HasRotationalScratch HasSshd HasStartDaemonAd HasUserNamespaces HibernationLevel
     HibernationState HibernationSupportedStates IsWakeAble IsWakeOnLanEnabled IsWakeOnLanSupported JobPreemptions

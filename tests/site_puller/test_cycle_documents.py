@@ -10,8 +10,8 @@ from pool_tokens import ENDLESS
 from glidepost.schema.errors import ConfigError, StoreError, UntrustedDocument
 from glidepost.schema.keys import SigningKey
 from glidepost.site_puller import record
-from glidepost.site_puller.cycle import open_queues
 from glidepost.site_puller.ledger import LedgerFile
+from glidepost.site_puller.queue import open_queues
 
 MINUTE = timedelta(minutes=1)
 

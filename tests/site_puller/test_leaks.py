@@ -185,10 +185,21 @@ def test_what_holds_secrets_does_not_show_them(now, site_key):
 # Logs
 
 
+@pytest.fixture
+def every_detail():
+    """As with -vv, which is for the whole process."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    CliRunner().invoke(cli, ["-vv", "keys", "--help"])
+    root.setLevel(logging.DEBUG)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+@pytest.mark.usefixtures("every_detail")
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_no_level_of_logging_writes_a_form_down(form, report, session, web, caplog):
-    CliRunner().invoke(cli, ["-vv", "keys", "--help"])
-    logging.getLogger().setLevel(logging.DEBUG)
     with suppress(GlidepostError):  # (this store knows no PUT)
         heartbeat.send(report, form(web.url), timeout_s=2, session=session)
     assert MARK not in caplog.text

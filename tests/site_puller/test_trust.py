@@ -293,7 +293,7 @@ def test_a_memory_without_any_key_submits_nothing(run_cycle, pool, make_group, s
 
 def test_a_cycle_that_only_looks_remembers_nothing(looked, pool, make_config, make_group, state):
     pool.publish(make_group(2))
-    assert looked(make_config()).known
+    assert looked(make_config()).documents.known
     assert {path.name for path in state.iterdir()} == {"documents"}
 
 

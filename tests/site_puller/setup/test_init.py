@@ -110,7 +110,7 @@ def test_the_first_line_leads_editors_to_the_schema(filled):
     first = render(filled).splitlines()[0]
     assert first.startswith("#:schema file:///")
     schema = Path(urlsplit(first.split(" ", 1)[1]).path)
-    assert json.loads(schema.read_text()) == SCHEMA
+    assert json.loads(schema.read_text())["$id"] == SCHEMA["$id"]
 
 
 def test_the_file_fits_on_a_terminal(filled):
