@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from glideins import Built
+from glideins import Built, remove_user_jobs
 from leaks import SEED, Secrets, Watch, files_below
 
 from glidepost.infra.demo import scene
@@ -127,7 +127,8 @@ class Run:
         assert done, self.slurm.run(["squeue"])
         secrets = self.secrets()
         scratch = [site.folder / "scratch" for site in self.sites]
-        assert wait_until(lambda: not any(list(folder.iterdir()) for folder in scratch), 60, step_s=0.5)
+        self.publish()  # nothing is wanted any more
+        assert wait_until(lambda: not any(list(folder.iterdir()) for folder in scratch), 90, step_s=0.5)
         self.pull()
         self.publish()
         for verb in ("check", "why", "status", "plan"):
@@ -172,8 +173,7 @@ def run(pool: Pool, store: Store, slurm: Slurm, built: Built, account_folder: Pa
     made = Run(pool, store, slurm, account_folder)
     made.install(built.path)
     yield made
-    if pool.user_jobs():
-        pool.run(["condor_rm", "-all"])
+    remove_user_jobs(pool)
     assert wait_until(lambda: not pool.slots(), 60, step_s=0.5), "glideins are still in the pool"
 
 

@@ -30,6 +30,7 @@ GLIDEIN = ["READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER"]
 
 
 def test_a_user_job_stays_idle_where_there_is_no_execution_point(pool: Pool) -> None:
+    assert wait_until(lambda: pool.slots() == [], 120), "what other tests killed goes within minutes"
     cluster = pool.submit(JOB, count=2)
     time.sleep(3)  # more than one negotiation
     jobs = pool.user_jobs(f"ClusterId == {cluster}")
