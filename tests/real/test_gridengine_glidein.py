@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from buckets import empty
 
 from glidepost.infra.demo import scene
 from glidepost.infra.demo.testbed import GridEngine, Pool, Store, wait_until
@@ -32,6 +33,7 @@ def tarball(pool: Pool, account_folder: Path) -> Path:
 @pytest.fixture
 def config(pool: Pool, store: Store, gridengine: GridEngine, tarball: Path, account_folder: Path) -> Path:
     """The configuration of a site whose batch system is Grid Engine, enrolled in the pool."""
+    empty(store)
     site = scene.Site("south", account_folder / "south", "gridengine")
     publisher = account_folder / "publisher.toml"
     publisher.write_text(scene.publisher_toml(pool, store, tarball))

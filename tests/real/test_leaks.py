@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from buckets import empty
 from glideins import Built, remove_user_jobs
 from leaks import SEED, Secrets, Watch, files_below
 
@@ -167,9 +168,7 @@ class Run:
 
 @pytest.fixture
 def run(pool: Pool, store: Store, slurm: Slurm, built: Built, account_folder: Path) -> Iterator[Run]:
-    client = store.client()
-    for item in client.list_objects_v2(Bucket=store.bucket).get("Contents", []):
-        client.delete_object(Bucket=store.bucket, Key=item["Key"])
+    empty(store)
     made = Run(pool, store, slurm, account_folder)
     made.install(built.path)
     yield made

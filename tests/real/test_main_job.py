@@ -12,6 +12,7 @@ from typing import Optional
 
 import pytest
 import requests
+from buckets import empty
 from glideins import remove_user_jobs
 
 from glidepost.infra.demo import scene
@@ -90,9 +91,7 @@ def tarball(pool: Pool, session_folder: Path) -> Path:
 @pytest.fixture
 def empty_pool(pool: Pool, store: Store) -> Iterator[Pool]:
     """The pool with no user job and no glidein, and nothing of an earlier test in the store."""
-    client = store.client()
-    for item in client.list_objects_v2(Bucket=store.bucket).get("Contents", []):
-        client.delete_object(Bucket=store.bucket, Key=item["Key"])
+    empty(store)
     yield pool
     remove_user_jobs(pool)
     assert wait_until(lambda: not pool.slots(), 60, step_s=0.5), "glideins are still in the pool"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from buckets import empty
 from glideins import remove_user_jobs
 
 from glidepost.infra.demo import scene
@@ -28,6 +29,7 @@ def glidepost(*words: object) -> str:
 @pytest.fixture
 def site(pool: Pool, store: Store, account_folder: Path) -> scene.Site:
     """A publisher and a site beside it, configured and enrolled."""
+    empty(store)
     tarball = account_folder / "glidein.tar.gz"
     glidepost("glidein", "build", "--from", pool.condor.release, "--output", tarball)
     site = scene.Site("north", account_folder / "north", "local")

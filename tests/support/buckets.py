@@ -1,0 +1,13 @@
+"""The one bucket that tests on a real S3 server share."""
+
+from __future__ import annotations
+
+from glidepost.infra.demo.testbed import Store
+
+
+def empty(store: Store) -> None:
+    """Removes what earlier tests left: the keys of their pools would make another pool's publisher stop."""
+    client = store.client()
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=store.bucket):
+        for item in page.get("Contents", []):
+            client.delete_object(Bucket=store.bucket, Key=item["Key"])
