@@ -116,10 +116,13 @@ def test_the_slots_of_a_glidein_that_was_killed_without_warning_leave_the_pool(s
 
 
 def submit_glidein(site: Site, slurm: Slurm) -> str:
-    """Returns the batch job's number. Its limit is a minute, though ten are what the glidein was asked for."""
+    """Returns the batch job's number. Its limit is a minute, though ten are what the glidein was asked for.
+
+    (Its user job is evicted some seconds before the end, and in these it must not leave for having nothing to do.)
+    """
     output = site.folder / "jobs" / "slurm.out"
     argv = ["sbatch", "--parsable", f"--output={output}", "--job-name=gp-fault", "--time=1", "--chdir=/"]
-    return slurm.run(argv, stdin=site.script()).strip()
+    return slurm.run(argv, stdin=site.script(IDLE_S="60")).strip()
 
 
 def test_a_batch_job_that_slurm_ends_gives_its_user_job_back(two_sites: tuple[Site, Site], slurm: Slurm) -> None:
