@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from glidepost.backends.registry import BACKENDS
+from glidepost.infra.aggregator.metrics import METRICS
 from glidepost.schema.command import cli
 from glidepost.schema.errors import __doc__ as errors_text
 
@@ -92,6 +93,10 @@ def documents() -> str:
         ),
         ("heartbeat-1", "`v1/heartbeats/<site>.json`: written by the site, through the form from its mailbox."),
         ("status-1", "`v1/status.json`: written by the aggregator; `index.html` is drawn from it."),
+        (
+            "history-1",
+            "`v1/history/5min.json` (2 days), `1h.json` (90 days), `1d.json` (10 years): written by the aggregator.",
+        ),
     ):
         schema = json.loads((SCHEMA / f"{kind}.schema.json").read_text())
         parts += [f"## {kind.replace('-', '/')}: {schema['title'][0].lower()}{schema['title'][1:]}\n"]
@@ -122,11 +127,48 @@ def batch_systems() -> str:
     return "\n".join([*parts, ""])
 
 
+def for_programs() -> str:
+    """Returns what programs find beside the documents: files, and every metric."""
+    parts = [
+        "# For programs\n",
+        NOTE,
+        "The aggregator writes these beside the page, for everybody who may see that. Each is an object in the",
+        "store, and no server answers.\n",
+        "| key | what | written |",
+        "| --- | --- | --- |",
+        "| `v1/status.json` | all that the page shows ([status/1](documents.md)) | each run |",
+        "| `v1/metrics.txt` | the same as OpenMetrics text, for Prometheus | each run |",
+        "| `v1/history/5min.json`, `1h.json`, `1d.json` | [history/1](documents.md) | when a slot is over |",
+        "| `v1/history/pool-5min.csv`, `sites-5min.csv`, ... | the same as CSV (RFC 4180) | when a slot is over |",
+        "| `feed.xml` | Atom: what has gone wrong, and what is well again | when something has |",
+        "| `badges/SITE.svg`, `badges/_pool.svg` | a picture of the state, for other pages | when it changes |",
+        "",
+        "Where nobody knows a value, a cell of a table is empty, a value of a history null, and a metric has no line.",
+        "Histories keep the first 200 sites; the pool's own series count all.\n",
+        "## Prometheus\n",
+        "```yaml",
+        "scrape_configs:",
+        "  - job_name: glidepost",
+        "    scheme: https",
+        "    metrics_path: /v1/metrics.txt",
+        "    static_configs: [{targets: [glidepost.example.org]}]",
+        "```\n",
+        "`time() - glidepost_status_timestamp_seconds > 600` says that the aggregator itself is silent.\n",
+        "| metric | type | labels | |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, metric in METRICS.items():
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        parts.append(f"| `{name}` | {metric.kind} | {labels} | {metric.help} |")
+    return "\n".join([*parts, ""])
+
+
 PAGES = {
     "batch-systems.md": batch_systems,
     "configuration.md": configuration,
     "commands.md": commands,
     "documents.md": documents,
+    "for-programs.md": for_programs,
 }
 
 

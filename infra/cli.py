@@ -12,12 +12,20 @@ from glidepost.schema.document import encode
 from glidepost.schema.publisher_config import PublisherConfig
 from glidepost.schema.sites import load_sites
 
+from .aggregator.alert_settings import audience
 from .aggregator.run import aggregate_once, summary
+from .cli_alerts import alert
+from .cloud.cli import deploy, destroy, package
+from .cost_cli import cost
 
 
 @click.group()
 def group() -> None:
     """Aggregate heartbeats into the status page."""
+
+
+for _command in (alert, package, deploy, destroy, cost):
+    group.add_command(_command)
 
 
 @group.command()
@@ -39,6 +47,7 @@ def aggregate(config: Path, as_json: bool) -> None:  # noqa: FBT001 - click's wa
         datetime.now(timezone.utc),
         pool=settings.pool.name,
         sites=load_sites(Path(settings.demand.sites)),
+        audience=audience(settings),
     )
     if as_json:
         click.echo(encode(status.to_json()), nl=False)

@@ -64,11 +64,14 @@ def run(ctx: click.Context, *, config: Path, aggregate: bool, dry_run: bool, as_
         click.echo(_summary(published, dry_run=dry_run))
     for failure in published.failures:
         complain(failure.what, failure.hint)
-    if aggregate and not dry_run:
+    if not dry_run and (aggregate or not settings.alerts.is_empty):
         # The aggregator lives in infra, which the publisher does not import: the command line is where they meet.
         infra = ctx.find_root().command.get_command(ctx, "infra")  # type: ignore[attr-defined]
         with redirect_stdout(sys.stderr if as_json else sys.stdout):  # the answer is one JSON document
-            ctx.invoke(infra.get_command(ctx, "aggregate"), config=config, as_json=False)
+            if aggregate:
+                ctx.invoke(infra.get_command(ctx, "aggregate"), config=config, as_json=False)
+            else:
+                ctx.invoke(infra.get_command(ctx, "alert"), config=config)
     return 1 if published.failures else 0
 
 

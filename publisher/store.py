@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Optional, TypeVar
 
 from glidepost.schema import compression
@@ -15,13 +16,22 @@ from .forms import Forms
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import PutObjectRequestTypeDef
+    from mypy_boto3_s3.type_defs import CopySourceTypeDef, PutObjectRequestTypeDef
 
 # An S3 store gives an object as it was written, whatever the reader accepts. What is small stays readable for a plain
 # `curl | jq`; beyond this many bytes it takes `curl --compressed`.
 COMPRESS_ABOVE: Final = 64 * 1024
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An object in a list. Its `etag` changes with its content, whoever writes it."""
+
+    key: str
+    etag: str
+    size_bytes: int
 
 
 class S3Store:
@@ -59,11 +69,11 @@ class S3Store:
         url: str = self._client.generate_presigned_post(self._bucket, "any")["url"]
         return url.rstrip("/")
 
-    def get(self, key: str) -> Optional[bytes]:
+    def get(self, key: str, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> Optional[bytes]:
         """Returns an object's bytes, unpacked, None when there is none under this key.
 
         Raises:
-            UntrustedDocument: when it is too large for a document, packed or not, or says gzip and is none.
+            UntrustedDocument: when it is larger than `max_bytes`, packed or not, or says gzip and is none.
         """
 
         def read() -> Optional[tuple[bytes, str]]:
@@ -71,16 +81,16 @@ class S3Store:
                 found = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
             except self._client.exceptions.NoSuchKey:
                 return None
-            if found["ContentLength"] > MAX_DOCUMENT_BYTES:
+            if found["ContentLength"] > max_bytes:
                 found["Body"].close()
-                raise _untrusted(key, f"{found['ContentLength']} bytes, more than {MAX_DOCUMENT_BYTES}")
+                raise _untrusted(key, f"{found['ContentLength']} bytes, more than {max_bytes}")
             return found["Body"].read(), found.get("ContentEncoding", "")
 
         answer = self._try("GET", key, read)
         if answer is None or answer[1] != compression.ENCODING:
             return None if answer is None else answer[0]
         try:
-            return compression.unpack(answer[0], max_bytes=MAX_DOCUMENT_BYTES)
+            return compression.unpack(answer[0], max_bytes=max_bytes)
         except ValueError as error:
             raise _untrusted(key, str(error)) from error
 
@@ -108,17 +118,31 @@ class S3Store:
         """Removes an object; one that is not there is removed already."""
         self._try("DELETE", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key))
 
-    def list(self, prefix: str) -> list[str]:
-        """Returns all keys that begin with `prefix`, sorted."""
+    def copy(self, key: str, target: str) -> None:
+        """Writes a copy of an object under another key, as it is, in the store itself."""
+        source: CopySourceTypeDef = {"Bucket": self._bucket, "Key": self._prefix + key}
+        place = self._prefix + target
+        self._try("COPY", key, lambda: self._client.copy_object(Bucket=self._bucket, Key=place, CopySource=source))
 
-        def read() -> list[str]:
+    def entries(self, prefix: str) -> Sequence[Listed]:
+        """Returns all objects whose keys begin with `prefix`, sorted by these."""
+
+        def read() -> Sequence[Listed]:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._prefix + prefix
             )
-            found = [item["Key"] for page in pages for item in page.get("Contents", ())]
-            return sorted(key[len(self._prefix) :] for key in found)
+            found = [
+                Listed(item["Key"][len(self._prefix) :], item["ETag"], item["Size"])
+                for page in pages
+                for item in page.get("Contents", ())
+            ]
+            return sorted(found, key=lambda listed: listed.key)
 
         return self._try("LIST", prefix, read)
+
+    def list(self, prefix: str) -> list[str]:
+        """Returns all keys that begin with `prefix`, sorted."""
+        return [listed.key for listed in self.entries(prefix)]
 
     def _try(self, verb: str, key: str, action: Callable[[], T]) -> T:
         return s3.attempt(f"{verb} {self._bucket}/{self._prefix}{key}", action)

@@ -96,6 +96,27 @@ class GlideinSettings:
 
 
 @dataclass(frozen=True)
+class AlertSettings:
+    """Who is told when a site falls silent, a shape is paused, or the demand is overdue; nobody by default.
+
+    `webhook_file` holds the address, which is a secret, and a bearer token in a second line, if one is needed. Mail
+    goes by `smtp` (host:port) or to the program `sendmail`.
+    """
+
+    webhook_file: Optional[str] = None
+    webhook_format: str = "slack"
+    mail_to: tuple[str, ...] = ()
+    mail_from: Optional[str] = None
+    smtp: Optional[str] = None
+    sendmail: Optional[str] = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is told."""
+        return not self.webhook_file and not self.mail_to
+
+
+@dataclass(frozen=True)
 class SiteRules:
     """What the pool decides about one site. Empty `accept` accepts all accounting groups."""
 
@@ -115,6 +136,7 @@ class PublisherConfig:
     census: CensusSettings = field(default_factory=CensusSettings)
     glidein: GlideinSettings = field(default_factory=GlideinSettings)
     rules: dict[str, SiteRules] = field(default_factory=dict)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
     @property
     def token_settings(self) -> tuple[str, ...]:
@@ -159,6 +181,7 @@ class PublisherConfig:
                 credentials=absolute(store.credentials),
                 forms_credentials=absolute(store.forms_credentials),
             ),
+            alerts=replace(config.alerts, webhook_file=absolute(config.alerts.webhook_file)),
             glidein=replace(
                 glidein,
                 tarballs=tuple(required(name) for name in glidein.tarballs),

@@ -36,7 +36,8 @@ class SiteStatus:
 
     `state` is "ok", "late" or "silent" by the heartbeat's age, "never" before the first, "unreadable" when it breaks
     its schema or claims a time to come, "revoked" when the pool has shut it out: what it says is not read then. `rules`
-    are the pool's for it, if any.
+    are the pool's for it, if any. `clock_skew_s` is the store's clock minus the site's, `demand_age_s` how old the
+    demand was when it acted on it; null where nobody said.
     """
 
     site: str
@@ -49,6 +50,8 @@ class SiteStatus:
     outcomes: dict[str, int]
     demand_sequence: Optional[int]
     rules: Optional[Rules] = None
+    clock_skew_s: Optional[int] = None
+    demand_age_s: Optional[int] = None
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,21 @@ status/1.
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Final, Optional, Union
 
-from glidepost.schema.demand import Demand, Group, ScheddView
+from glidepost.schema.demand import Demand, ScheddView
 from glidepost.schema.heartbeat import Heartbeat, ShapeReport
-from glidepost.schema.status import DemandStatus, GroupStatus, SiteStatus, Status
+from glidepost.schema.status import DemandStatus, SiteStatus, Status
 
+from .groups import CANNOT_ANSWER, MAX_BLOCKED, group_statuses
+from .text import MAX_TEXT, clean
 from .words import plural
+
+# What other modules have always found here.
+__all__ = ["CANNOT_ANSWER", "MAX_BLOCKED", "MAX_TEXT", "aggregate", "clean"]
 
 # A site reports on change, else every 15 minutes: one report may be lost before we call it late, three before silent.
 LATE_AFTER: Final = timedelta(minutes=20)
@@ -25,22 +29,12 @@ SILENT_AFTER: Final = timedelta(minutes=60)
 # Clocks of login nodes differ by minutes. Beyond that, a site that died would look fresh until the time it claimed.
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 
-MAX_TEXT: Final = 500
+MAX_SECONDS: Final = 10**9
 MAX_SITE_ERRORS: Final = 50
 MAX_ERRORS: Final = 1000
 MAX_SITES: Final = 10_000
-# Reasons are groups times shapes: with many of both, only some of them are written out, as many for each group.
-MAX_BLOCKED: Final = 100
-MAX_BLOCKED_TOTAL: Final = 20_000
-MIN_BLOCKED: Final = 4
 
-_SITE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-# Control, format (among them: direction), surrogate, and the two separators that break lines.
-_UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-CANNOT_ANSWER: Final = {
-    "silent": "could run it, but its site is silent",
-    "unreadable": "could run it, but its site's heartbeat cannot be believed",
-}
+SITE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 def aggregate(
@@ -62,29 +56,19 @@ def aggregate(
     """
     now = now.astimezone(timezone.utc).replace(microsecond=0)
     read = None if isinstance(demand, str) else demand
-    names, problems = _site_names(read, heartbeats, sites)
+    names, errors = _site_names(read, heartbeats, sites)
     listed = tuple(_site(name, heartbeats.get(name), read, now) for name in names)
-    problems.extend(_left_out(read))
+    errors.extend(_left_out(read))
     if isinstance(demand, str):
-        problems.insert(0, demand)
+        errors.insert(0, demand)
     return Status(
         pool=read.pool if read else pool,
         generated_at=now,
         demand=_demand_status(read),
-        groups=_groups(read, listed),
+        groups=group_statuses(read, listed) if read else (),
         sites=listed,
-        errors=tuple(clean(text) for text in problems[:MAX_ERRORS]),
+        errors=tuple(clean(text) for text in errors[:MAX_ERRORS]),
     )
-
-
-def clean(text: str) -> str:
-    """Returns foreign text on one line: no control, direction or half characters, at most 500 characters.
-
-    A lone surrogate cannot be written as UTF-8, and a direction override would let a site rewrite its neighbour's line.
-    """
-    kept = "".join(" " if unicodedata.category(char) in _UNPRINTABLE else char for char in text[: 4 * MAX_TEXT])
-    line = " ".join(kept.split())
-    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
 
 
 def _site_names(
@@ -94,7 +78,7 @@ def _site_names(
     named = {*heartbeats, *sites}
     if demand is not None:
         named.update(demand.pool_view, demand.revoked, *(group.sites for group in demand.groups))
-    good = sorted(name for name in named if _SITE_NAME.fullmatch(name))
+    good = sorted(name for name in named if SITE_NAME.fullmatch(name))
     errors = [f"ignored a heartbeat of {name!r}: not a site's name" for name in sorted(named.difference(good))]
     if len(good) > MAX_SITES:
         errors.insert(0, f"{len(good) - MAX_SITES} of {len(good)} sites left out: more than the page can hold")
@@ -159,7 +143,13 @@ def _site(name: str, heartbeat: Optional[Union[Heartbeat, str]], demand: Optiona
         errors=tuple(clean(text) for text in [*complaints, *heartbeat.errors][:MAX_SITE_ERRORS]),
         outcomes=dict(heartbeat.outcomes),
         demand_sequence=heartbeat.demand_sequence,
+        clock_skew_s=_bounded(heartbeat.clock_skew_s),
+        demand_age_s=_bounded(heartbeat.demand_age_s),
     )
+
+
+def _bounded(seconds: Optional[int]) -> Optional[int]:
+    return None if seconds is None else max(-MAX_SECONDS, min(MAX_SECONDS, seconds))
 
 
 def _state(heartbeat: Heartbeat, now: datetime) -> tuple[str, list[str]]:
@@ -183,43 +173,5 @@ def _shape(shape: ShapeReport) -> ShapeReport:
         },
         accept=tuple(clean(name)[:200] or "?" for name in shape.accept),
         deny=tuple(clean(name)[:200] or "?" for name in shape.deny),
-    )
-
-
-def _why_no_match(group: Group, site: str, shape: str) -> str:
-    """Returns why a shape with enough of everything does not count; where the pool names no shape of a site, all do."""
-    if site not in group.shapes or shape in group.shapes[site]:
-        return ""
-    return f"does not match; clause by clause: glidepost publisher why {group.id}"
-
-
-def _groups(demand: Optional[Demand], sites: Sequence[SiteStatus]) -> tuple[GroupStatus, ...]:
-    if demand is None:
-        return ()
-    limit = max(MIN_BLOCKED, min(MAX_BLOCKED, MAX_BLOCKED_TOTAL // max(1, len(demand.groups))))
-    return tuple(_group(group, sites, limit) for group in demand.groups)
-
-
-def _group(group: Group, sites: Sequence[SiteStatus], limit: int) -> GroupStatus:
-    blocked: dict[str, str] = {}
-    matching = 0
-    for site in sites:
-        for shape in site.shapes:
-            why = "; ".join(group.shortfalls(shape.offers, backfill=shape.gpu_backfill)) or _why_no_match(
-                group, site.site, shape.name
-            )
-            why = why or CANNOT_ANSWER.get(site.state, "")
-            if not why:
-                matching += 1
-            elif len(blocked) < limit:
-                blocked[f"{site.site}/{shape.name}"] = clean(why)
-    return GroupStatus(
-        id=group.id,
-        idle_jobs=group.idle_jobs,
-        idle_since=group.idle_since,
-        request=group.request,
-        accounting_group=None if group.accounting_group is None else clean(group.accounting_group)[:200],
-        sites=dict(group.sites),
-        blocked=blocked,
-        matching_shapes=matching,
+        breaker=replace(shape.breaker, detail=clean(shape.breaker.detail)) if shape.breaker else None,
     )

@@ -3,6 +3,7 @@
     GLIDEPOST_BUCKET   the bucket (required)
     GLIDEPOST_PREFIX   what stands before every key in it, such as "icecube/"; default nothing
     GLIDEPOST_POOL     the pool's name on the page while no demand was published
+    GLIDEPOST_PAGE_URL, GLIDEPOST_ALERT_TOPIC, _WEBHOOK, _FORMAT, _TOKEN    who is told what, see alert_settings.py
     AWS_REGION         set by Lambda; AWS_ENDPOINT_URL is boto3's own, for other stores
 
 The event's content does not matter: a schedule, an upload and a test all mean "look again". A failure is raised, so
@@ -24,6 +25,7 @@ from glidepost.publisher.store import S3Store
 from glidepost.schema.errors import ConfigError
 from glidepost.schema.publisher_config import StoreSettings
 
+from .alert_settings import audience_of_environment
 from .run import Store, aggregate_once, summary
 
 OpenStore = Callable[[str, str, str], Store]
@@ -51,7 +53,8 @@ def handle(environment: Mapping[str, str], open_store: OpenStore, now: datetime)
         raise ConfigError("GLIDEPOST_BUCKET is not set", hint="set it in the function's environment")
     prefix, region = environment.get("GLIDEPOST_PREFIX", ""), environment.get("AWS_REGION", "us-east-1")
     store = open_store(bucket, prefix, region)
-    return summary(aggregate_once(store, now, pool=environment.get("GLIDEPOST_POOL") or "unnamed"))
+    audience = audience_of_environment(environment)
+    return summary(aggregate_once(store, now, pool=environment.get("GLIDEPOST_POOL") or "unnamed", audience=audience))
 
 
 @lru_cache(maxsize=1)

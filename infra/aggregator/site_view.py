@@ -1,4 +1,4 @@
-"""The sites of the page as values: what each reports of its shapes, beside what the pool sees of them. Pure."""
+"""A site's page as values: what it reports of its shapes, beside what the pool sees of them. Pure, and free of HTML."""
 
 from __future__ import annotations
 
@@ -8,172 +8,243 @@ from datetime import datetime
 from typing import Final, Optional
 
 from glidepost.schema.demand import ShapeView
-from glidepost.schema.heartbeat import ShapeReport
+from glidepost.schema.heartbeat import BreakerView, ShapeReport
 from glidepost.schema.status import SiteStatus, Status
 
-from .verdict import PRESENT
-from .words import SITE_STATES, Moment, moment, number, plural, reason, some, span
+from .health import health
+from .verdict import MAX_SKEW_S, PRESENT
+from .words import SITE_STATES, Moment, breaker_code, moment, number, outcome, plural, reason, some, span
 
-MAX_SITE_ERRORS: Final = 3
+MAX_ERRORS: Final = 10
 MAX_TERMS: Final = 3
+MAX_WAITING: Final = 10
+MAX_SHAPES: Final = 100
+
+
+@dataclass(frozen=True)
+class Busy:
+    """What is claimed of what glideins bring, in words, and in thousandths of all."""
+
+    text: str
+    per_mille: int
 
 
 @dataclass(frozen=True)
 class PoolCell:
-    """What the collector sees of a shape. `busy_per_mille` is claimed cpus of all, None when there are none."""
+    """What the collector sees of a shape. `busy` is empty when its glideins bring no cpus."""
 
     glideins: str
-    cpus: str
-    gpus: str
+    busy: tuple[Busy, ...]
     started: str
-    busy_per_mille: Optional[int]
 
 
 @dataclass(frozen=True)
-class ShapeRow:
-    """A shape. Counts are text; "?" where the batch system could not be asked, "" where only the collector knows it.
+class Count:
+    """A number of glideins and the site's own limit of it; "?" where the batch system could not be asked."""
 
-    `queued_limit` and `running_limit` are the site's own bounds of the count before them.
-    """
+    name: str
+    value: str
+    limit: str = ""
+    level: str = ""
+
+
+@dataclass(frozen=True)
+class ShapeCard:
+    """A shape. `what` is what its glideins bring and for whom; `doubts` are differences and unknowns that matter."""
 
     name: str
     what: str
-    queued: str
-    queued_limit: str
-    running: str
-    running_limit: str
-    held: str
-    unknown: str
-    is_held: bool
+    counts: tuple[Count, ...]
     pool: Optional[PoolCell]
     reason: str
     detail: str
+    doubts: tuple[str, ...]
+    breaker: str
+    breaker_since: Optional[Moment]
+    breaker_until: Optional[Moment]
 
 
 @dataclass(frozen=True)
-class SiteBlock:
-    """A site and its shapes. `is_old` says that its counts are of the past."""
+class Fact:
+    """Something known of a site, with a word on it; `level` when it is not as it should be."""
+
+    name: str
+    value: str
+    note: str = ""
+    level: str = ""
+    time: Optional[Moment] = None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A group that has a share here, or the reason why this site cannot run it."""
+
+    id: str
+    idle: str
+    asks: str
+    share: str
+    why: str
+
+
+@dataclass(frozen=True)
+class SitePage:
+    """All that the page of one site shows, its figures apart. `is_old` says that its counts are of the past."""
 
     name: str
     level: str
     state: str
     is_old: bool
     heard: Optional[Moment]
-    facts: tuple[str, ...]
-    shapes: tuple[ShapeRow, ...]
+    facts: tuple[Fact, ...]
     errors: tuple[str, ...]
     more_errors: int
+    shapes: tuple[ShapeCard, ...]
+    more_shapes: int
+    outcomes: tuple[tuple[str, str, str, str], ...]  # level, count, code, words
+    waiting: tuple[Waiting, ...]
+    more_waiting: int
 
 
-def site_block(site: SiteStatus, status: Status) -> SiteBlock:
-    """Returns a site's block of the page: its shapes as it reports them, then those that only the collector sees."""
-    level, state = SITE_STATES[site.state]
+def site_page(site: SiteStatus, status: Status) -> SitePage:
+    """Returns the page of a site: its shapes as it reports them, then those that only the collector sees."""
+    found = health(site)
     reported = {shape.name for shape in site.shapes}
-    only_seen = [name for name in site.pool_view if name not in reported]
-    return SiteBlock(
+    now = status.generated_at
+    cards = [
+        *(_shape_card(shape, site.pool_view.get(shape.name), now) for shape in site.shapes),
+        *(_seen_card(name, seen, now) for name, seen in site.pool_view.items() if name not in reported),
+    ]
+    ends = sorted((item for item in site.outcomes.items() if item[1]), key=lambda item: (-item[1], item[0]))
+    waiting = list(_waiting(site, status))
+    return SitePage(
         name=site.site,
-        level=level,
-        state=state,
+        level=found.level,
+        state=found.state,
         is_old=site.state not in PRESENT,
-        heard=None if site.heartbeat_at is None else moment(site.heartbeat_at, status.generated_at),
+        heard=None if site.heartbeat_at is None else moment(site.heartbeat_at, now),
         facts=tuple(_facts(site, status)),
-        shapes=(
-            *(_shape_row(shape, site.pool_view.get(shape.name), status.generated_at) for shape in site.shapes),
-            *(_seen_row(name, site.pool_view[name], status.generated_at) for name in only_seen),
-        ),
-        errors=site.errors[:MAX_SITE_ERRORS],
-        more_errors=len(site.errors[MAX_SITE_ERRORS:]),
+        errors=site.errors[:MAX_ERRORS],
+        more_errors=len(site.errors[MAX_ERRORS:]),
+        shapes=tuple(cards[:MAX_SHAPES]),
+        more_shapes=len(cards[MAX_SHAPES:]),
+        outcomes=tuple((outcome(code)[0], number(count), code, outcome(code)[1]) for code, count in ends),
+        waiting=tuple(waiting[:MAX_WAITING]),
+        more_waiting=len(waiting[MAX_WAITING:]),
     )
 
 
-def _facts(site: SiteStatus, status: Status) -> list[str]:
-    facts = []
-    if site.version is not None:
-        facts.append(f"Glidepost {site.version}")
-    if site.demand_sequence is not None and status.demand is not None:
-        behind = status.demand.sequence - site.demand_sequence
-        facts.append(f"saw demand {site.demand_sequence}" + (f", {behind} behind" if behind > 1 else ""))
-    if site.rules is not None:
-        facts.append("the pool's rule: " + ", ".join(_whom(site.rules.accept, site.rules.deny)))
-    ends = sorted(
-        ((code, count) for code, count in site.outcomes.items() if count), key=lambda item: (-item[1], item[0])
+def pool_cell(seen: Optional[ShapeView], now: datetime) -> Optional[PoolCell]:
+    """Returns what the collector sees of a shape, None when it has never seen one."""
+    if seen is None:
+        return None
+    return PoolCell(plural(seen.glideins, "glidein"), tuple(busy([seen])), _started(seen, now))
+
+
+def busy(views: Sequence[ShapeView]) -> Iterator[Busy]:
+    """Yields "18 of 20 cpus busy", and the same of gpus, for what the glideins bring."""
+    sums = (
+        ("cpus", sum(view.cpus_claimed for view in views), sum(view.cpus for view in views)),
+        ("gpus", sum(view.gpus_claimed for view in views), sum(view.gpus for view in views)),
     )
-    if ends:
-        facts.append("glideins ended: " + ", ".join(f"{number(count)} {code}" for code, count in ends[:6]))
-    return facts
+    for what, claimed, all_ in sums:
+        if all_:
+            yield Busy(f"{number(claimed)} of {number(all_)} {what}", min(1000, 1000 * claimed // all_))
 
 
-def _shape_row(shape: ShapeReport, seen: Optional[ShapeView], now: datetime) -> ShapeRow:
-    counts, limits = shape.counts, shape.limits
-    words = reason(shape.reason)
-    return ShapeRow(
-        name=shape.name,
-        what="; ".join([f"{shape.backend}: {shape.offers}", f"at most {number(limits.max_total)}", *_terms(shape)]),
-        queued="?" if counts is None else number(counts.idle),
-        queued_limit=number(limits.max_queued),
-        running="?" if counts is None else number(counts.running),
-        running_limit=number(limits.max_running),
-        held="?" if counts is None else number(counts.held),
-        unknown=", ".join(_doubts(shape)),
-        is_held=counts is not None and counts.held > 0,
-        pool=_pool_cell(seen, now),
-        reason=words,
-        detail="" if shape.detail == words else shape.detail,
-    )
-
-
-def _doubts(shape: ShapeReport) -> Iterator[str]:
-    """Yields which of its glideins nobody knows enough about."""
-    if shape.counts is not None and shape.counts.unknown:
-        yield f"{number(shape.counts.unknown)} in a state we do not know"
-    if shape.missing:
-        yield f"{number(shape.missing)} not listed any more"
-
-
-def _terms(shape: ShapeReport) -> Iterator[str]:
-    """Yields for whom the site runs such glideins, and whether it does now."""
-    yield from _whom(shape.accept, shape.deny)
-    if shape.breaker:
-        what = "paused" if shape.breaker.state == "paused" else "one glidein tries again"
-        yield f"{what} after {shape.breaker.code}"
-    elif shape.paused:
-        yield "paused"
-
-
-def _whom(accept: Sequence[str], deny: Sequence[str]) -> Iterator[str]:
+def terms(accept: Sequence[str], deny: Sequence[str]) -> Iterator[str]:
+    """Yields for whom something is."""
     if accept:
         yield f"only for {some(accept, MAX_TERMS)}"
     if deny:
         yield f"not for {some(deny, MAX_TERMS)}"
 
 
-def _seen_row(name: str, seen: ShapeView, now: datetime) -> ShapeRow:
-    return ShapeRow(
-        name=name,
-        what="seen in the pool, not in the site's report",
-        queued="",
-        queued_limit="",
-        running="",
-        running_limit="",
-        held="",
-        unknown="",
-        is_held=False,
-        pool=_pool_cell(seen, now),
-        reason="",
-        detail="",
+def _facts(site: SiteStatus, status: Status) -> Iterator[Fact]:
+    if site.heartbeat_at is not None:
+        level = SITE_STATES.get(site.state, ("none", ""))[0]
+        yield Fact("Last heard", "", "", "" if level == "ok" else level, moment(site.heartbeat_at, status.generated_at))
+    if site.version is not None:
+        yield Fact("Glidepost", site.version)
+    if site.clock_skew_s is not None:
+        off = abs(site.clock_skew_s)
+        side = "behind" if site.clock_skew_s > 0 else "ahead"
+        value = f"{span(off)} {side}" if off > 1 else "right"
+        yield Fact("Clock", value, "beside the store's", "warn" if off > MAX_SKEW_S else "")
+    if site.demand_sequence is not None:
+        age = "" if site.demand_age_s is None else f"{span(max(0, site.demand_age_s))} old when it was read"
+        yield Fact("Demand acted on", str(site.demand_sequence), age or _behind(site.demand_sequence, status))
+    seen = list(busy(list(site.pool_view.values())))
+    if seen:
+        yield Fact("Busy in the pool", ", ".join(one.text for one in seen), _percent(seen))
+    if site.rules is not None:
+        yield Fact("The pool's rule", ", ".join(terms(site.rules.accept, site.rules.deny)) or "for all")
+
+
+def _behind(sequence: int, status: Status) -> str:
+    behind = status.demand.sequence - sequence if status.demand else 0
+    return f"{number(behind)} behind" if behind > 1 else ""
+
+
+def _percent(seen: list[Busy]) -> str:
+    return ", ".join(f"{one.per_mille // 10}\u00a0%" for one in seen)
+
+
+def _shape_card(shape: ShapeReport, seen: Optional[ShapeView], now: datetime) -> ShapeCard:
+    counts, limits, words = shape.counts, shape.limits, reason(shape.reason)
+    held = counts is not None and counts.held > 0
+    until = shape.breaker.until if shape.breaker else None
+    return ShapeCard(
+        name=shape.name,
+        what="; ".join([f"{shape.backend}: {shape.offers}", f"at most {number(limits.max_total)}", *_terms(shape)]),
+        counts=(
+            Count("Queued", "?" if counts is None else number(counts.idle), number(limits.max_queued)),
+            Count("Running", "?" if counts is None else number(counts.running), number(limits.max_running)),
+            Count("Held", "?" if counts is None else number(counts.held), "", "warn" if held else ""),
+        ),
+        pool=pool_cell(seen, now),
+        reason=words,
+        detail="" if shape.detail == words else shape.detail,
+        doubts=tuple(_doubts(shape, seen)),
+        breaker=_breaker(shape.breaker),
+        breaker_since=moment(shape.breaker.since, now) if shape.breaker else None,
+        breaker_until=moment(until, now) if until else None,
     )
 
 
-def _pool_cell(seen: Optional[ShapeView], now: datetime) -> Optional[PoolCell]:
-    if seen is None:
-        return None
-    return PoolCell(
-        glideins=plural(seen.glideins, "glidein"),
-        cpus=f"{number(seen.cpus_claimed)} of {number(seen.cpus)} cpus",
-        gpus=f"{number(seen.gpus_claimed)} of {number(seen.gpus)} gpus" if seen.gpus else "",
-        started=_started(seen, now),
-        busy_per_mille=min(1000, 1000 * seen.cpus_claimed // seen.cpus) if seen.cpus else None,
-    )
+def _seen_card(name: str, seen: ShapeView, now: datetime) -> ShapeCard:
+    what = "seen in the pool, not in the site's report"
+    return ShapeCard(name, what, (), pool_cell(seen, now), "", "", (), "", None, None)
+
+
+def _terms(shape: ShapeReport) -> Iterator[str]:
+    yield from terms(shape.accept, shape.deny)
+    if shape.paused and not shape.breaker:
+        yield "paused"
+
+
+def _breaker(breaker: Optional[BreakerView]) -> str:
+    if breaker is None:
+        return ""
+    what = "Paused" if breaker.state == "paused" else "One glidein tries again"
+    times = f" (pause {number(breaker.trips)} in a row)" if breaker.trips > 1 else ""
+    detail = f": {breaker.detail}" if breaker.detail else ""
+    return f"{what}{times}, for {breaker_code(breaker.code)}{detail}"
+
+
+def _doubts(shape: ShapeReport, seen: Optional[ShapeView]) -> Iterator[str]:
+    """Yields which of its glideins nobody knows enough about, and where site and pool do not see the same."""
+    if shape.counts is not None:
+        if shape.counts.unknown:
+            yield f"{plural(shape.counts.unknown, 'glidein')} in a state we do not know"
+        apart = shape.counts.running - (seen.glideins if seen else 0)
+        if apart > 0:
+            yield f"{plural(apart, 'glidein')} more run in the batch system than the pool sees"
+        elif apart < 0:
+            yield f"the pool sees {plural(-apart, 'glidein')} more than run in the batch system"
+    if shape.missing:
+        yield f"{plural(shape.missing, 'glidein')} not listed any more"
+    if shape.oldest_queued_s is not None and shape.counts is not None and shape.counts.idle:
+        yield f"the oldest queued glidein has waited {span(max(0, shape.oldest_queued_s))}"
 
 
 def _started(seen: ShapeView, now: datetime) -> str:
@@ -181,3 +252,15 @@ def _started(seen: ShapeView, now: datetime) -> str:
     starts = [start for start in (seen.newest_start, seen.oldest_start) if start is not None]
     ages = list(dict.fromkeys(span(max(0, int((now - start).total_seconds()))) for start in starts))
     return f"started {' to '.join(ages)} ago" if ages else ""
+
+
+def _waiting(site: SiteStatus, status: Status) -> Iterator[Waiting]:
+    """Yields the groups that have a share here, the largest first, then those that it cannot run, and why."""
+    prefix = f"{site.site}/"
+    by_size = sorted(status.groups, key=lambda group: (-group.sites.get(site.site, 0), -group.idle_jobs, group.id))
+    for group in by_size:
+        share = group.sites.get(site.site, 0)
+        reasons = dict.fromkeys(why for shape, why in group.blocked.items() if shape.startswith(prefix))
+        if share or reasons:
+            why = "" if share else "; ".join(list(reasons)[:MAX_TERMS])
+            yield Waiting(group.id, number(group.idle_jobs), str(group.request), number(share) if share else "", why)

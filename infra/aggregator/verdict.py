@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Optional
 
 from glidepost.schema.demand import ScheddView
+from glidepost.schema.heartbeat import BreakerView
 from glidepost.schema.status import DemandStatus, SiteStatus, Status
 
-from .aggregate import CANNOT_ANSWER
-from .words import moment, number, plural, span
+from .groups import CANNOT_ANSWER
+from .words import Moment, breaker_code, moment, number, plural, span
 
 PRESENT: Final = frozenset({"ok", "late"})
+# A clock that is off by more than this makes signed documents look stale, or of a time to come.
+MAX_SKEW_S: Final = 60
+_SITE: Final = "The site's admin"
+_POOL: Final = "The pool's admin"
 
 
 @dataclass(frozen=True)
@@ -26,13 +31,19 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that somebody must act on: `subject` names it, `anchor` is where the page says more, or ""."""
+    """Something that somebody must act on.
+
+    `subject` names it, `who` must act and `action` says how, or is ""; `since` is None where nobody knows. `anchor` is
+    "site-NAME" or "group-ID" where the page says more, or "".
+    """
 
     level: str
     subject: str
     text: str
-    action: str
+    who: str
+    action: str = ""
     anchor: str = ""
+    since: Optional[Moment] = None
 
 
 @dataclass(frozen=True)
@@ -113,12 +124,16 @@ def notices(status: Status) -> list[Notice]:
 
 
 def _of_pool(status: Status) -> Iterator[Notice]:
+    now = status.generated_at
     for error in status.errors:
-        yield Notice("warn", "Pool", error, "for the pool's admin")
+        yield Notice("warn", "Pool", error, _POOL)
     for schedd in status.demand.schedds if status.demand else ():
         if schedd.error is not None:
             text = f"could not be asked, {_counted(schedd, status)}: {schedd.error}"
-            yield Notice("warn", f"Access point {schedd.name}", text, "for its admin")
+            since = None if schedd.asked_at is None else moment(schedd.asked_at, now)
+            yield Notice(
+                "warn", f"Access point {schedd.name}", text, "Its admin", "does its condor_schedd answer?", since=since
+            )
 
 
 def _counted(schedd: ScheddView, status: Status) -> str:
@@ -136,46 +151,63 @@ def _of_groups(status: Status) -> Iterator[Notice]:
     for group in status.groups:
         # What only a silent site could run is that site's notice.
         if not group.matching_shapes and not could_run.intersection(group.blocked.values()):
-            text = f"{plural(group.idle_jobs, 'idle user job')} that no site can run"
-            action = "for their owners, or a site with more to offer"
-            yield Notice("warn", f"Group {group.id}", text, action, f"group-{group.id}")
+            yield Notice(
+                "warn",
+                f"Group {group.id}",
+                f"{plural(group.idle_jobs, 'idle user job')} that no site can run",
+                "Their owners",
+                "ask for less, or find a site with more to offer",
+                f"group-{group.id}",
+                moment(group.idle_since, status.generated_at),
+            )
 
 
 def _of_site(site: SiteStatus, status: Status) -> Iterator[Notice]:
     name, anchor = f"Site {site.site}", f"site-{site.site}"
     if site.state in {"silent", "late"} and site.heartbeat_at is not None:
-        last = moment(site.heartbeat_at, status.generated_at)
         level = "bad" if site.state == "silent" else "warn"
-        text = f"{site.state}: last heard {last.age}, at {last.text}"
-        yield Notice(level, name, text, 'for its admin: is "glidepost puller run" still in cron?', anchor)
+        since = moment(site.heartbeat_at, status.generated_at)
+        yield Notice(level, name, f"is {site.state}", _SITE, "is glidepost puller run still in cron?", anchor, since)
     elif site.state == "unreadable":
         text = site.errors[0] if site.errors else "its heartbeat cannot be read"
-        yield Notice("bad", name, text, "for its admin", anchor)
+        yield Notice("bad", name, text, _SITE, anchor=anchor)
     elif site.state == "revoked":
         yield from _of_revoked_site(site, name, anchor)
     elif site.state == "never":
-        yield Notice("none", name, "has never reported", 'for its admin: put "glidepost puller run" into cron', anchor)
+        yield Notice("none", name, "has never reported", _SITE, "put glidepost puller run into cron", anchor)
     else:
-        yield from _of_present_site(site, name, anchor)
+        yield from _of_present_site(site, status, name, anchor)
 
 
 def _of_revoked_site(site: SiteStatus, name: str, anchor: str) -> Iterator[Notice]:
     glideins = sum(view.glideins for view in site.pool_view.values())
     if glideins:
         text = f"is shut out, and {plural(glideins, 'glidein')} of it {'is' if glideins == 1 else 'are'} in the pool"
-        action = "for the pool's admin: does HTCondor refuse it? glidepost publisher revoke --write FILE"
-        yield Notice("bad", name, text, action, anchor)
+        action = "does HTCondor refuse it? glidepost publisher revoke --write FILE"
+        yield Notice("bad", name, text, _POOL, action, anchor)
 
 
-def _of_present_site(site: SiteStatus, name: str, anchor: str) -> Iterator[Notice]:
+def _of_present_site(site: SiteStatus, status: Status, name: str, anchor: str) -> Iterator[Notice]:
     if site.errors:
         more = f" (and {len(site.errors) - 1} more)" if len(site.errors) > 1 else ""
-        yield Notice("warn", name, f"{site.errors[0]}{more}", "for its admin", anchor)
+        yield Notice("warn", name, f"{site.errors[0]}{more}", _SITE, "glidepost puller why says more", anchor)
     unasked = [shape.name for shape in site.shapes if shape.counts is None]
     if unasked and not site.errors:
         text = f"could not ask the batch system for {', '.join(unasked[:5])}"
-        yield Notice("warn", name, text, "for its admin", anchor)
+        yield Notice("warn", name, text, _SITE, "does the batch system answer there?", anchor)
     held = sum(shape.counts.held for shape in site.shapes if shape.counts is not None)
     if held:
         text = f"{plural(held, 'glidein')} held in its queue"
-        yield Notice("warn", name, text, "for its admin: the batch system says why", anchor)
+        yield Notice("warn", name, text, _SITE, "the batch system says why", anchor)
+    for shape in site.shapes:
+        if shape.breaker is not None:
+            text = f"{shape.name} {_paused(shape.breaker)}: {breaker_code(shape.breaker.code)}"
+            since = moment(shape.breaker.since, status.generated_at)
+            yield Notice("warn", name, text, _SITE, "glidepost puller why", anchor, since)
+    if site.clock_skew_s is not None and abs(site.clock_skew_s) > MAX_SKEW_S:
+        text = f"its clock is {span(abs(site.clock_skew_s))} {'behind' if site.clock_skew_s > 0 else 'ahead'}"
+        yield Notice("warn", name, text, _SITE, "set that host's clock", anchor)
+
+
+def _paused(breaker: BreakerView) -> str:
+    return "is paused" if breaker.state == "paused" else "tries one glidein after a pause"

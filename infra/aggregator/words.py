@@ -21,6 +21,35 @@ SITE_STATES: Final = {
     "revoked": ("none", "shut out"),
 }
 
+# How a glidein ended: how bad that is, and what it means. docs/reference/reasons.md says it in full.
+OUTCOMES: Final = {
+    "idle-shutdown": ("ok", "ran user jobs until there were none"),
+    "deadline": ("ok", "came near the end of its walltime"),
+    "drained": ("ok", "was drained by the site"),
+    "never-claimed": ("none", "was in the pool, and no user job came"),
+    "killed": ("none", "was ended by the batch system or the pool"),
+    "other": ("none", "the rarest outcomes together"),
+    "never-joined": ("bad", "did not get into the pool"),
+    "startd-failed": ("bad", "HTCondor ended by itself"),
+    "tarball-untrusted": ("bad", "its download was not what the signed demand names"),
+    "tarball-unavailable": ("bad", "could not download HTCondor for this node"),
+    "token-unreadable": ("bad", "found no pool token where the puller put it"),
+    "no-scratch": ("bad", "had no folder to work in, or a full one"),
+    "no-gpu": ("bad", "was given no GPU that answers"),
+    "setup-failed": ("bad", "the shape's setup lines failed"),
+    "unreadable-record": ("bad", "left a record that cannot be read"),
+    "bad-request": ("bad", "was given a malformed value, or started as root"),
+}
+# Why a breaker opened, beside outcomes.
+BREAKER_CODES: Final = {
+    "not-in-pool": "its glideins run and the pool does not see them",
+    "short-lived": "its glideins were gone minutes after their start",
+    "no-trace": "the glidein that tried vanished without a record",
+    "refused": "the batch system refuses submissions",
+    "submit-failed": "submissions fail",
+    "state-lost": "the breaker's file could not be read",
+}
+
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
@@ -93,3 +122,15 @@ def asks(request: Request) -> str:
 def reason(code: str) -> str:
     """Returns a site puller's reason code in words; a code that this version does not know comes back as it is."""
     return REASONS.get(code, code.replace("-", " "))
+
+
+def outcome(code: str) -> tuple[str, str]:
+    """Returns how bad an outcome is (a level) and what it means; of one that this version does not know, the code."""
+    if code.startswith("check-failed:"):
+        return "bad", f"the node did not pass the check {code.partition(':')[2]}"
+    return OUTCOMES.get(code, ("none", code.replace("-", " ")))
+
+
+def breaker_code(code: str) -> str:
+    """Returns why a breaker opened."""
+    return BREAKER_CODES.get(code) or f"its glideins end so: {outcome(code)[1]}"

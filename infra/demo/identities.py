@@ -20,7 +20,21 @@ if TYPE_CHECKING:
 
 REGION = "us-east-1"
 # What anybody may fetch, and nobody may list. Heartbeats and logs are not among them.
-PUBLIC_KEYS = ("index.html", "v1/demand.json", "v1/glidein/*", "v1/keys.json", "v1/sites/*", "v1/status.json")
+PUBLIC_KEYS = (
+    "index.html",
+    "groups.html",
+    "sites/*",
+    "assets/*",
+    "badges/*",
+    "feed.xml",
+    "v1/demand.json",
+    "v1/glidein/*",
+    "v1/history/*",
+    "v1/keys.json",
+    "v1/metrics.txt",
+    "v1/sites/*",
+    "v1/status.json",
+)
 _WRITTEN = (*PUBLIC_KEYS, "v1/check/*")
 _REMOVED = ("v1/sites/*", "v1/glidein/*", "v1/check/*", "v1/heartbeats/check", "v1/logs/_check/*")
 _UPLOADED = ("v1/heartbeats/*", "v1/logs/*")

@@ -1,98 +1,82 @@
-"""Documents as a pool and its sites would write them, and a store in memory."""
+"""A store in memory, and a strict reader of pages; the documents of pool and sites are in tests/support."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from typing import Optional
 
 import pytest
+from documents import Documents
 
-from glidepost.schema.demand import Demand, GlideinRelease, Group, ScheddView
-from glidepost.schema.errors import StoreError
-from glidepost.schema.heartbeat import Counts, Heartbeat, Limits, ShapeReport
-from glidepost.schema.resources import Request, Resources
-
-NOW = datetime(2026, 11, 22, 9, 14, 5, tzinfo=timezone.utc)
-
-
-class Documents:
-    """Builders with defaults for all that a test does not care about."""
-
-    now = NOW
-
-    def shape(self, name="small", *, cpus=4, memory_mib=8192, gpus=0, counts: Optional[Counts] = Counts(2, 5), **more):  # noqa: B008 - frozen
-        fields = {"submitted": 0, "removed": 0, "reason": "covered", "detail": "", **more}
-        return ShapeReport(
-            name=name,
-            backend="slurm",
-            offers=Resources(cpus, memory_mib, 20480, 172800, gpus),
-            limits=Limits(20, 5, 15, 3),
-            counts=counts,
-            **fields,
-        )
-
-    def heartbeat(self, site, *shapes, age_s=120, **more):
-        fields = {"instance_id": "i1", "version": "0.1.0", "sequence": 7, "demand_sequence": 918, **more}
-        return Heartbeat(site=site, sent_at=NOW - timedelta(seconds=age_s), shapes=shapes or (self.shape(),), **fields)
-
-    def group(self, id="g00000001", *, idle_jobs=12, cpus=1, memory_mib=1024, gpus=0, sites=None, **more):  # noqa: A002
-        return Group(
-            id=id,
-            idle_jobs=idle_jobs,
-            idle_since=NOW - timedelta(minutes=12),
-            owner_count=2,
-            request=Request(cpus, memory_mib, 1024, gpus),
-            sites=sites or {},
-            **more,
-        )
-
-    def demand(self, *groups, age_s=120, life_s=1800, **more):
-        made = NOW - timedelta(seconds=age_s)
-        fields = {"pool": "demo", "sequence": 918, "complete": True, "schedds": (ScheddView("ap1", 12),), **more}
-        return Demand(
-            generated_at=made,
-            expires_at=made + timedelta(seconds=life_s),
-            collectors=("cm.example.org:9618",),
-            groups=groups,
-            glidein=GlideinRelease("stable", ()),
-            **fields,
-        )
+from glidepost.publisher.store import Listed
+from glidepost.schema.document import MAX_DOCUMENT_BYTES
+from glidepost.schema.errors import StoreError, UntrustedDocument
 
 
 @dataclass
 class MemoryStore:
-    """A store in memory that remembers how things were written. Keys in `broken` cannot be read."""
+    """A store in memory that remembers what it was asked, and how things were written.
+
+    Keys in `broken` cannot be read, those in `read_only` not be written.
+    """
 
     objects: dict[str, bytes] = field(default_factory=dict)
     headers: dict[str, tuple[str, int]] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
+    read_only: frozenset[str] = frozenset()
+    asked: list[tuple[str, str]] = field(default_factory=list)
 
-    def get(self, key):
+    def get(self, key, *, max_bytes=MAX_DOCUMENT_BYTES):
+        self.asked.append(("GET", key))
         if key in self.broken:
             raise StoreError(f"GET {key}: 503 Slow Down", hint="try again")
-        return self.objects.get(key)
+        body = self.objects.get(key)
+        if body is not None and len(body) > max_bytes:
+            raise UntrustedDocument(f"{key}: {len(body)} bytes, more than {max_bytes}", hint="look at it")
+        return body
 
     def put(self, key, body, *, content_type, cache_seconds, compress_above=None):  # noqa: ARG002 - the S3 store's
+        self.asked.append(("PUT", key))
+        if key in self.read_only:
+            raise StoreError(f"PUT {key}: 503 Slow Down", hint="try again")
         self.objects[key] = body
         self.headers[key] = (content_type, cache_seconds)
 
+    def copy(self, key, target):
+        self.asked.append(("COPY", key))
+        self.objects[target] = self.objects[key]
+
+    def delete(self, key):
+        self.asked.append(("DELETE", key))
+        self.objects.pop(key, None)
+
+    def entries(self, prefix):
+        self.asked.append(("LIST", prefix))
+        return [
+            Listed(key, hashlib.md5(body, usedforsecurity=False).hexdigest(), len(body))
+            for key, body in sorted(self.objects.items())
+            if key.startswith(prefix)
+        ]
+
     def list(self, prefix):
-        return sorted(key for key in self.objects if key.startswith(prefix))
+        return [listed.key for listed in self.entries(prefix)]
+
+    def count(self, verb, prefix=""):
+        return sum(asked == verb and key.startswith(prefix) for asked, key in self.asked)
 
 
 class Tree(HTMLParser):
-    """Reads a page strictly: every element is closed in order. Keeps texts, attributes and the style block."""
+    """Reads a page strictly: every element is closed in order. Keeps texts and attributes."""
 
-    VOID = frozenset({"meta", "link", "use", "path", "rect"})
+    VOID = frozenset({"meta", "link", "input", "br", "use", "path", "line"})
 
     def __init__(self, page: str) -> None:
         super().__init__(convert_charrefs=True)
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, Optional[str]]]] = []
         self.words: list[str] = []
-        self.style = ""
         self.feed(page)
         self.close()
         assert self.open == []
@@ -112,10 +96,7 @@ class Tree(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] == "style":
-            self.style += data
-        else:
-            self.words.append(data)
+        self.words.append(data)
 
     @property
     def text(self) -> str:

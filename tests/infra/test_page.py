@@ -1,89 +1,136 @@
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from datetime import timedelta
 from importlib import resources
 
+import made_up
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from glidepost.infra.aggregator.aggregate import aggregate
-from glidepost.infra.aggregator.page import render
-from glidepost.infra.aggregator.view import MAX_GROUPS, MAX_SITES
-from glidepost.schema.demand import Metrics, Other, Rules, ScheddView, ShapeView, Unevaluated
-from glidepost.schema.heartbeat import Counts
+from glidepost.infra.aggregator.overview import MAX_SITES
+from glidepost.infra.aggregator.page import GROUPS, INDEX, MAX_GROUPS, POLICY, pages
+from glidepost.schema.demand import Other, ScheddView
 
-EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}</style><!--"
-
-
-def pool_of(documents, sites):
-    names = [f"s{number}" for number in range(sites)]
-    heartbeats = {name: documents.heartbeat(name, documents.shape("a"), documents.shape("b")) for name in names}
-    view = {name: {"a": ShapeView(5, 20, 18, 0, 0), "b": ShapeView(1, 0, 0, 0, 0)} for name in names}
-    groups = [documents.group(f"g{number:08x}", sites=dict.fromkeys(names, 3)) for number in range(20)]
-    return aggregate(documents.demand(*groups, pool_view=view), heartbeats, names, documents.now)
+ALLOWED_LINKS = re.compile(
+    r"(\.\./)?(v1/(status\.json|demand\.json|metrics\.txt|history/(pool|sites)-(5min|1h|1d)\.csv)|feed\.xml|index\.html(#sites)?|groups\.html(#group-g[0-9a-f]{8})?"
+    r"|sites/[a-z0-9-]+\.html|assets/page\.[0-9a-f]{16}\.css)|#[im]-?[a-z0-5]+|data:image/svg\+xml,%3Csvg .*"
+)
 
 
-@pytest.fixture
-def hostile(documents):
-    shape = documents.shape("n" * 64, counts=Counts(*[10**9] * 4), detail=EVIL * 4, reason="z" * 32)
-    heartbeats = {
-        "north": documents.heartbeat("north", shape, errors=(EVIL,), version=EVIL[:32], outcomes={"q" * 64: 10**9}),
-        "south": EVIL,
-        EVIL: documents.heartbeat("north"),
-    }
-    demand = documents.demand(
-        documents.group(accounting_group=EVIL, sites={"x" * 32: 10**9}, cpus=100000),
-        schedds=(ScheddView(EVIL, 1, EVIL),),
-    )
-    return aggregate(demand, heartbeats, [EVIL], documents.now)
+@pytest.fixture(scope="module")
+def hostile():
+    return pages(made_up.hostile(), made_up.histories(["north", made_up.EVIL[:40]]))
+
+
+def html(files):
+    return {key: body.decode() for key, (body, kind) in files.items() if kind.startswith("text/html")}
+
+
+def test_there_is_one_page_for_the_pool_one_for_groups_and_one_for_each_site():
+    files = pages(made_up.pool(3), {})
+    assert [key for key in files if not key.startswith("assets/")] == [
+        INDEX,
+        GROUPS,
+        *(f"sites/{name}.html" for name in ("new-site", *made_up.names(3))),
+    ]
+    kinds = [kind for _, kind in files.values()]
+    assert kinds[:2] == ["text/css; charset=utf-8", "text/javascript; charset=utf-8"]
+    assert set(kinds[2:]) == {"text/html; charset=utf-8"}
+
+
+def test_only_the_wanted_sites_get_pages_and_links_stay():
+    some = pages(made_up.pool(3), {}, only=["site-001"])
+    assert [key for key in some if key.startswith("sites/")] == ["sites/site-001.html"]
+    assert some[INDEX] == pages(made_up.pool(3), {})[INDEX]
+
+
+def test_style_and_script_are_files_whose_names_change_with_them(read_page):
+    files = pages(made_up.pool(1), {})
+    assets = [key for key in files if key.startswith("assets/")]
+    for key, text in html(files).items():
+        root = "../" if key.startswith("sites/") else ""
+        tree = read_page(text)
+        linked = [attrs["href"] for tag, attrs in tree.tags if tag == "link" and attrs["rel"] == "stylesheet"]
+        assert [*linked, *tree.attributes("src")] == [root + asset for asset in assets]
+
+
+@pytest.mark.parametrize("count", [0, 3, 30])
+def test_the_policy_names_no_foreign_place_and_nothing_inline(read_page, count):
+    for text in html(pages(made_up.pool(count), made_up.histories(made_up.names(count)))).values():
+        tree = read_page(text)
+        policies = [attrs["content"] for _, attrs in tree.tags if attrs.get("http-equiv") == "Content-Security-Policy"]
+        assert policies == [POLICY]
+        assert not {"style", "iframe", "form", "base", "img"}.intersection(tag for tag, _ in tree.tags)
+        assert not [name for _, attrs in tree.tags for name in attrs if name == "style" or name.startswith("on")]
+    assert "unsafe" not in POLICY
+    assert POLICY.startswith("default-src 'none'; ")
 
 
 def test_hostile_names_are_text_and_nothing_else(hostile, read_page):
-    tree = read_page(render(hostile))
-    assert not {"script", "img", "iframe", "form", "base"}.intersection(tag for tag, _ in tree.tags)
-    assert not [name for _, attrs in tree.tags for name in attrs if name.startswith("on") or name == "style"]
-    assert "<script>alert(1)</script>" in tree.text
-    assert "49" not in tree.text
+    for key, text in html(hostile).items():
+        tree = read_page(text)
+        assert [tag for tag, _ in tree.tags].count("script") == 1, key
+        assert not {"img", "iframe", "form", "base", "style"}.intersection(tag for tag, _ in tree.tags)
+        assert not [name for _, attrs in tree.tags for name in attrs if name.startswith("on") or name == "style"]
+        assert "62773913" not in tree.text
+        assert "\u202e" not in text, "a site could turn the rest of the line round"
+    assert "<script>alert(1)</script>" in read_page(html(hostile)["sites/north.html"]).text
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+def test_hostile_names_make_no_keys_and_no_links(hostile, read_page):
+    assert {key for key in hostile if key.startswith("sites/")} == {
+        "sites/north.html",
+        "sites/south.html",
+        f"sites/{'x' * 32}.html",
+    }
+    for text in html(hostile).values():
+        assert [link for link in read_page(text).attributes("href") if not ALLOWED_LINKS.fullmatch(link)] == []
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
 @given(text=st.text(min_size=1, max_size=120))
-def test_any_text_leaves_the_page_well_formed(documents, read_page, text):
+def test_any_text_leaves_the_pages_well_formed(documents, read_page, text):
     demand = documents.demand(documents.group(accounting_group=text), schedds=(ScheddView(text, 1, text),))
-    heartbeats = {"north": documents.heartbeat("north", documents.shape(detail=text), errors=(text,)), "south": text}
-    tree = read_page(render(aggregate(demand, heartbeats, [text], documents.now)))
-    assert "script" not in [tag for tag, _ in tree.tags]
+    shape = documents.shape(detail=text, accept=(text,))
+    heartbeats = {"north": documents.heartbeat("north", shape, errors=(text,), outcomes={text: 1}), "south": text}
+    files = pages(aggregate(demand, heartbeats, [text], documents.now), made_up.histories([text], part=0.01))
+    for page in html(files).values():
+        assert [tag for tag, _ in read_page(page).tags].count("script") == 1
 
 
-@pytest.mark.parametrize("sites", [0, 2, 30])
-def test_the_policy_allows_this_style_block_and_nothing_to_run(documents, read_page, sites):
-    tree = read_page(render(pool_of(documents, sites)))
-    policy = next(attrs["content"] for tag, attrs in tree.tags if attrs.get("http-equiv") == "Content-Security-Policy")
-    digest = base64.b64encode(hashlib.sha256(tree.style.encode()).digest()).decode()
-    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}';")
-    assert "script-src" not in policy
-    assert "unsafe" not in policy
+@pytest.mark.parametrize("count", [0, 3, 30, 310])
+def test_ids_are_unique_and_every_reference_leads_somewhere(read_page, count):
+    trees = {key: read_page(text) for key, text in html(pages(made_up.pool(count), made_up.histories([]))).items()}
+    for key, tree in trees.items():
+        ids = tree.attributes("id")
+        assert len(ids) == len(set(ids)), key
+        for name in ("aria-labelledby", "for"):
+            assert set(tree.attributes(name)) <= set(ids)
+        for link in tree.attributes("href"):
+            target, _, anchor = link.removeprefix("../").partition("#")
+            if anchor:
+                assert anchor in trees[target or key].attributes("id"), (key, link)
+            elif target.endswith(".html"):
+                assert target in trees, (key, link)
 
 
-@pytest.mark.parametrize("sites", [0, 2, 30, 320])
-def test_ids_are_unique_and_every_reference_leads_somewhere(documents, read_page, sites):
-    tree = read_page(render(pool_of(documents, sites)))
-    ids = tree.attributes("id")
-    assert len(ids) == len(set(ids))
-    targets = [value[1:] for value in tree.attributes("href") if value.startswith("#")]
-    assert set(targets + tree.attributes("aria-labelledby")) <= set(ids)
+def test_tables_have_captions_headers_with_scope_and_pages_one_main_heading(read_page):
+    for key, text in html(pages(made_up.pool(3), {})).items():
+        tree = read_page(text)
+        tags = [tag for tag, _ in tree.tags]
+        assert (tags.count("h1"), tags.count("main")) == (1, 1), key
+        assert tags.count("table") == tags.count("caption") == (0 if key.startswith("sites/") else 1)
+        assert all("scope" in attrs for tag, attrs in tree.tags if tag == "th")
+        assert ("html", {"lang": "en"}) in tree.tags
 
 
-def test_tables_have_captions_headers_with_scope_and_one_main_heading(documents, read_page):
-    tree = read_page(render(pool_of(documents, 2)))
-    tags = [tag for tag, _ in tree.tags]
-    assert (tags.count("table"), tags.count("caption"), tags.count("h1"), tags.count("main")) == (2, 2, 1, 1)
-    assert all("scope" in attrs for tag, attrs in tree.tags if tag == "th")
-    assert ("html", {"lang": "en"}) in tree.tags
+def test_without_scripts_the_page_loads_itself_again_and_shows_all(read_page):
+    text = html(pages(made_up.pool(3), {}))[INDEX]
+    assert '<noscript><meta http-equiv="refresh" content="60"></noscript>' in text
+    assert "hidden" not in dict(item for _, attrs in read_page(text).tags for item in attrs.items())
 
 
 def test_the_page_answers_what_waits_and_why(documents, read_page):
@@ -92,103 +139,105 @@ def test_the_page_answers_what_waits_and_why(documents, read_page):
         documents.group("g00000002", idle_jobs=1, cpus=64, memory_mib=2**21),
     )
     heartbeats = {name: documents.heartbeat(name) for name in ("north", "south")}
-    text = read_page(render(aggregate(demand, heartbeats, [], documents.now))).text
+    files = html(pages(aggregate(demand, heartbeats, [], documents.now), {}))
+    text = read_page(files[INDEX]).text
     assert "Partly served: 1 of 13 idle user jobs fits no site" in text
     assert "demand 918: 2 min old, good for 28 min" in text
-    assert "north 8 south 4" in text
-    assert (
-        "No site can run this now: asks for 64 cpus of 4; asks for 2TiB of 8GiB memory north/small, south/small" in text
-    )
-    assert text.index("64 cpus, 2TiB memory") < text.index("1 cpu, 1GiB memory")
+    assert "shares: north 8 , south 4" in text
+    assert "No site can run this now : asks for 64 cpus of 4; asks for 2TiB of 8GiB memory" in text
+    groups = read_page(files[GROUPS]).text
+    assert "north 8 , south 4 can run on north/small, south/small every shape can" in groups
+    assert groups.index("64 cpus, 2TiB memory") < groups.index("1 cpu, 1GiB memory")
+    assert "share of this site: 8" in read_page(files["sites/north.html"]).text
+    assert "not here: asks for 64 cpus of 4; asks for 2TiB of 8GiB memory" in read_page(files["sites/north.html"]).text
 
 
-def test_the_page_answers_which_site_is_ill_and_since_when(documents, read_page):
+def test_the_page_answers_which_site_is_ill_since_when_and_who_must_act(documents, read_page):
     heartbeats = {
         "fine": documents.heartbeat("fine"),
         "gone": documents.heartbeat("gone", age_s=7500),
-        "odd": documents.heartbeat(
-            "odd", documents.shape(counts=None, reason="queue-unknown"), errors=("sinfo: no route",)
-        ),
+        "odd": documents.heartbeat("odd", documents.shape(counts=None), errors=("sinfo: no route",)),
     }
-    text = read_page(render(aggregate(documents.demand(), heartbeats, ["new"], documents.now))).text
-    assert "Site gone silent: last heard 2 h 5 min ago, at 2026-11-22 07:09:05 UTC" in text
+    files = html(pages(aggregate(documents.demand(), heartbeats, ["new"], documents.now), {}))
+    text = read_page(files[INDEX]).text
+    assert "Site gone is silent The site's admin : is glidepost puller run still in cron?" in text
+    assert "since 2026-11-22 07:09:05 UTC ( 2 h 5 min ago )" in text
     assert "sinfo: no route" in text
-    assert "the batch system could not be asked" in text
     assert "Site new has never reported" in text
     rows = text[text.rindex("Last cycle") :]
-    assert rows.index("gone") < rows.index("fine")
+    assert rows.index("gone") < rows.index("odd") < rows.index("fine")
+    assert "odd reports trouble ? ? ?" in rows
+    assert "What follows is of 2026-11-22 07:09:05 UTC" in read_page(files["sites/gone.html"]).text
 
 
-def test_a_site_shows_counts_of_limits_and_the_pools_view_beside_them(documents, read_page):
-    view = {"north": {"small": ShapeView(5, 20, 18, 2, 1), "old": ShapeView(1, 4, 4, 0, 0)}}
-    heartbeats = {"north": documents.heartbeat("north", outcomes={"killed": 2, "idle-shutdown": 3})}
-    text = read_page(render(aggregate(documents.demand(pool_view=view), heartbeats, [], documents.now))).text
-    assert "slurm: 4 cpus, 8GiB, 2d; at most 20" in text
-    assert "2 of 5 5 of 15 0 18 of 20 cpus, 1 of 2 gpus, 5 glideins" in text
-    assert "old seen in the pool, not in the site's report" in text
-    assert "glideins ended: 3 idle-shutdown, 2 killed" in text
-    assert "22 of 24" in text
+def test_a_sites_page_shows_its_view_beside_the_pools(read_page):
+    text = read_page(html(pages(made_up.pool(7), {}))["sites/site-005.html"]).text
+    assert (
+        "The site says Queued 1 of 5 Running 4 of 15 Held 3 The pool sees 10 glideins started 6 min to 20 h ago" in text
+    )
+    assert "33 of 40 cpus busy" in text
+    assert "the pool sees 6 glideins more than run in the batch system" in text
+    assert "2 glideins not listed any more" in text
+    assert "Last cycle: queued glideins are held by the batch system" in text
+    assert "12 idle-shutdown ran user jobs until there were none" in text
+
+
+def test_a_sites_page_shows_its_breaker_its_clock_and_its_version(read_page):
+    files = html(pages(made_up.pool(7), {}))
+    text = read_page(files["sites/site-004.html"]).text
+    assert "Paused (pause 2 in a row), for its glideins end so: did not get into the pool: wn-12: connection" in text
+    assert "since 2026-11-22 07:14:05 UTC ( 2 h ago ), until 2026-11-22 09:49:05 UTC ( in 35 min )" in text
+    assert "Glidepost 0.1.0 Clock right beside the store's Demand acted on 918 1 min old when it was read" in text
+    assert "Clock 1 min behind" in read_page(files["sites/site-002.html"]).text
+
+
+def test_the_figures_are_said_in_words_too(read_page):
+    tree = read_page(html(pages(made_up.pool(3), made_up.histories(made_up.names(3))))[INDEX])
+    labels = [attrs["aria-label"] for tag, attrs in tree.tags if tag == "svg" and attrs.get("role") == "img"]
+    assert len(labels) == 12
+    assert re.fullmatch(
+        r"What glideins have run, 24 hours\. [\d,]+\sh in 24 hours\.( site-00\d: [\d,]+\sh, \d+\s%\.){3}", labels[0]
+    )
 
 
 def test_the_page_says_what_the_demand_leaves_out(documents, read_page):
     asked_at = documents.now - timedelta(minutes=14)
-    demand = documents.demand(
-        documents.group(),
-        other=Other(3, 1234),
-        unevaluated=(Unevaluated(4, "RequestMemory", "MemoryUsage * 2", 2),),
-        schedds=(ScheddView("ap1", 12), ScheddView("ap2", 30, "timed out", asked_at), ScheddView("ap3", 0, "gone")),
-        complete=False,
-    )
-    text = read_page(render(aggregate(demand, {}, [], documents.now))).text
+    schedds = (ScheddView("ap1", 12), ScheddView("ap2", 30, "timed out", asked_at), ScheddView("ap3", 0, "gone"))
+    demand = documents.demand(documents.group(), other=Other(3, 1234), schedds=schedds, complete=False)
+    text = read_page(html(pages(aggregate(demand, {}, [], documents.now), {}))[INDEX]).text
     assert "3 smaller groups with 1,234 idle user jobs: no room in the demand document" in text
-    assert "4 idle user jobs of 2 owners left out of the demand: RequestMemory: MemoryUsage * 2" in text
     assert "ap2 could not be asked, 30 idle user jobs of 14 min ago are counted in their place: timed out" in text
     assert "ap3 could not be asked, its idle user jobs are not counted: gone" in text
 
 
-def test_a_demand_that_has_no_room_for_any_group_does_not_look_like_an_empty_queue(documents, read_page):
-    text = read_page(render(aggregate(documents.demand(other=Other(1, 9)), {}, [], documents.now))).text
-    assert "1 smaller group with 9 idle user jobs" in text
-    assert "No user job is idle. Submit one" not in text
-
-
-def test_the_page_says_where_user_jobs_run_and_since_when_glideins_do(documents, read_page):
-    start = documents.now - timedelta(hours=20), documents.now - timedelta(minutes=6)
-    view = {"north": {"small": ShapeView(2, 8, 7, 0, 0, *start), "one": ShapeView(1, 4, 4, 0, 0, start[1], start[1])}}
-    demand = documents.demand(pool_view=view, metrics=Metrics(running_inside=126, running_outside=1040))
-    text = read_page(render(aggregate(demand, {}, [], documents.now))).text
-    assert "126 user jobs in glideins, 1,040 elsewhere" in text
-    assert "started 6 min to 20 h ago" in text
-    assert "started 6 min ago" in text
-    assert "elsewhere" not in read_page(render(aggregate(documents.demand(), {}, [], documents.now))).text
-
-
-def test_a_shape_says_for_whom_it_is(documents, read_page):
-    shape = documents.shape(accept=("a", "b", "c", "d"), deny=("group_x",), paused=True)
-    heartbeats = {"north": documents.heartbeat("north", shape)}
-    text = read_page(render(aggregate(documents.demand(), heartbeats, [], documents.now))).text
-    assert "at most 20; only for a, b, c and 1 more; not for group_x; paused" in text
-
-
 def test_empty_states_say_what_to_do(documents, read_page):
-    nothing = read_page(render(aggregate(None, {}, [], documents.now, pool="demo"))).text
+    nothing = read_page(html(pages(aggregate(None, {}, [], documents.now, pool="demo"), {}))[INDEX]).text
     assert "glidepost publisher run --config publisher.toml" in nothing
     assert "glidepost publisher enroll 'LINE' --config publisher.toml" in nothing
-    idle = read_page(render(aggregate(documents.demand(), {}, ["new"], documents.now))).text
-    assert "Nothing waits" in idle
-    assert "No user job is idle" in idle
+    files = html(pages(aggregate(documents.demand(), {}, ["new"], documents.now), {}))
+    assert "Nothing waits" in read_page(files[INDEX]).text
+    assert "No user job is idle" in read_page(files[GROUPS]).text
+    assert "put glidepost puller run --config puller.toml into cron" in read_page(files["sites/new.html"]).text
 
 
 def test_what_does_not_fit_on_the_page_is_counted(documents, read_page):
     groups = [documents.group(f"g{number:08x}", idle_jobs=2) for number in range(MAX_GROUPS + 3)]
     sites = [f"s{number}" for number in range(MAX_SITES + 7)]
-    text = read_page(render(aggregate(documents.demand(*groups), {}, sites, documents.now))).text
-    assert "and 3 more groups with 6 idle user jobs" in text
-    assert "and 7 more sites" in text
+    files = html(pages(aggregate(documents.demand(*groups), {}, sites, documents.now), {}))
+    assert "and 3 more groups with 6 idle user jobs" in read_page(files[GROUPS]).text
+    assert "and 7 more sites" in read_page(files[INDEX]).text
+    assert sum(key.startswith("sites/") for key in files) == MAX_SITES
 
 
-def test_a_page_of_50_sites_weighs_less_than_150_kb(documents):
-    assert len(render(pool_of(documents, 50)).encode()) < 150_000
+def test_a_page_of_50_sites_weighs_less_than_150_kb_with_its_style_and_script():
+    files = pages(made_up.pool(50), made_up.histories(made_up.names(50)))
+    assert sum(len(body) for key, (body, _) in files.items() if key == INDEX or key.startswith("assets/")) < 150_000
+    assert max(len(body) for key, (body, _) in files.items() if key.startswith("sites/")) < 60_000
+
+
+def test_the_same_status_gives_the_same_pages():
+    rings = made_up.histories(made_up.names(3))
+    assert pages(made_up.pool(3), rings) == pages(made_up.pool(3), rings)
 
 
 def luminance(colour):
@@ -197,29 +246,33 @@ def luminance(colour):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
+def contrast(one, other):
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
-def test_every_text_colour_has_the_contrast_of_wcag_aa(scheme):
-    style = resources.files("glidepost.infra.aggregator").joinpath("status.css").read_text(encoding="utf-8")
-    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme]))
+def test_every_colour_has_the_contrast_of_wcag_aa(scheme):
+    style = resources.files("glidepost.infra.aggregator").joinpath("page.css").read_text(encoding="utf-8")
+    colours = dict(
+        re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6})", re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme])
+    )
     papers = [name for name in colours if name in {"page", "card"} or name.endswith("-tint")]
     for ink in ("text", "quiet", "link", "ok", "warn", "bad", "none"):
         for paper in papers:
             if paper.endswith("-tint") and ink not in {"text", paper[: -len("-tint")]}:
                 continue
-            light, dark = sorted((luminance(colours[ink]), luminance(colours[paper])), reverse=True)
-            assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, paper)
+            assert contrast(colours[ink], colours[paper]) >= 4.5, (ink, paper)
+    for line in ("l0", "l1", "l2", "l3", "l4", "l5"):
+        assert contrast(colours[line], colours["card"]) >= 3, line
 
 
-def test_the_pools_rule_for_a_site_is_shown_beside_it(documents):
-    demand = documents.demand(rules={"north": Rules(accept=("@icecube.wisc.edu",), deny=("group_test",))})
-    text = render(aggregate(demand, {"north": documents.heartbeat("north")}, (), documents.now))
-    assert "the pool&#39;s rule: only for @icecube.wisc.edu, not for group_test" in text
-
-
-def test_a_site_that_is_shut_out_is_shown_as_such(documents):
+def test_a_site_that_is_shut_out_is_shown_as_such_and_not_believed(documents):
     demand = documents.demand(revoked=("north",))
     heartbeats = {"north": documents.heartbeat("north", errors=("believe me",)), "south": documents.heartbeat("south")}
-    text = render(aggregate(demand, heartbeats, (), documents.now))
-    assert "shut out" in text
-    assert "believe me" not in text
-    assert "1 of 1" in text
+    made = pages(aggregate(demand, heartbeats, (), documents.now), {})
+    texts = {key: body.decode() for key, (body, _) in made.items()}
+    assert "shut out" in texts["index.html"]
+    assert "1 of 1" in texts["index.html"]
+    assert "shut out" in texts["sites/north.html"]
+    assert not any("believe me" in text for text in texts.values())

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
+import pytest
+
 from glidepost.infra.aggregator.aggregate import aggregate
 from glidepost.infra.aggregator.verdict import Glideins, notices, verdict
+from glidepost.infra.aggregator.words import moment
 from glidepost.schema.demand import ScheddView, ShapeView
-from glidepost.schema.heartbeat import Counts
+from glidepost.schema.heartbeat import BreakerView, Counts
 
 
 def judge(documents, demand, heartbeats, sites=()):
@@ -78,7 +83,8 @@ def test_notices_come_worst_first_and_name_who_is_ill_since_when(documents):
     demand = documents.demand(documents.group(cpus=99), schedds=(ScheddView("ap2", 0, "timed out"),))
     found = notices(aggregate(demand, heartbeats, ["e"], documents.now))
     assert [notice.subject.split()[-1] for notice in found] == ["c", "d", "ap2", "g00000001", "a", "b", "f", "g", "e"]
-    assert found[0].text == "silent: last heard 2 h ago, at 2026-11-22 07:14:05 UTC"
+    assert (found[0].text, found[0].who) == ("is silent", "The site's admin")
+    assert found[0].since == moment(documents.now - timedelta(hours=2), documents.now)
     assert [notice.level for notice in found] == ["bad"] * 2 + ["warn"] * 6 + ["none"]
 
 
@@ -109,3 +115,20 @@ def test_a_site_that_is_shut_out_is_no_notice_unless_its_glideins_are_in_the_poo
 def test_a_pool_whose_only_site_is_shut_out_is_not_served(documents):
     demand = documents.demand(documents.group(), revoked=("north",))
     assert judge(documents, demand, {"north": documents.heartbeat("north")})[0] == "warn"
+def test_a_shape_that_is_paused_says_why_since_when_and_who_must_act(documents):
+    since = documents.now - timedelta(hours=3)
+    breaker = BreakerView("paused", "not-in-pool", "", 1, since)
+    heartbeats = {"a": documents.heartbeat("a", documents.shape(breaker=breaker, paused=True))}
+    found = notices(aggregate(documents.demand(), heartbeats, [], documents.now))
+    assert [(notice.subject, notice.text, notice.action) for notice in found] == [
+        ("Site a", "small is paused: its glideins run and the pool does not see them", "glidepost puller why")
+    ]
+    assert found[0].since.iso == "2026-11-22T06:14:05Z"
+
+
+@pytest.mark.parametrize(
+    ("skew_s", "words"), [(95, ["its clock is 1 min behind"]), (-3600, ["its clock is 1 h ahead"]), (5, [])]
+)
+def test_a_clock_that_is_wrong_is_for_the_sites_admin(documents, skew_s, words):
+    status = aggregate(documents.demand(), {"a": documents.heartbeat("a", clock_skew_s=skew_s)}, [], documents.now)
+    assert [notice.text for notice in notices(status)] == words

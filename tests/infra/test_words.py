@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from glidepost.infra.aggregator.words import asks, moment, reason, span
+from glidepost.infra.aggregator.words import BREAKER_CODES, OUTCOMES, asks, breaker_code, moment, outcome, reason, span
 from glidepost.schema.resources import Request
 
 
@@ -41,3 +43,21 @@ def test_a_request_is_told_with_its_units():
 def test_a_reason_code_of_a_newer_version_is_shown_as_it_is():
     assert reason("max-queued") == "the shape's limit of queued glideins"
     assert reason("moon-phase") == "moon phase"
+
+
+def test_outcomes_are_told_in_words_with_how_bad_they_are():
+    assert outcome("idle-shutdown") == ("ok", "ran user jobs until there were none")
+    assert outcome("check-failed:cvmfs") == ("bad", "the node did not pass the check cvmfs")
+    assert outcome("moon-phase") == ("none", "moon phase")
+    assert breaker_code("refused") == "the batch system refuses submissions"
+    assert breaker_code("no-gpu") == "its glideins end so: was given no GPU that answers"
+
+
+def test_every_outcome_and_code_of_the_reference_has_words():
+    text = Path(__file__).parents[2].joinpath("docs/reference/reasons.md").read_text(encoding="utf-8")
+    _, breakers, ends = text.split("\n## ")[-3:]
+    codes = {
+        title: set(re.findall(r"^\| `([a-z-]+)", part, re.MULTILINE)) for title, part in (("b", breakers), ("e", ends))
+    }
+    assert codes["b"] == set(BREAKER_CODES)
+    assert codes["e"] - {"check-failed"} == set(OUTCOMES)

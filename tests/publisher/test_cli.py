@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from glidepost.publisher.store import S3Store
+from glidepost.schema import publisher_config
 from glidepost.schema.command import main
 from glidepost.schema.files import lock
 from glidepost.schema.sites import load_sites
@@ -156,7 +157,8 @@ def test_a_failed_mailbox_ends_with_1_though_the_demand_is_out(glidepost, store,
     assert code == 1
     assert "published demand 1" in out
     assert "no key" in err
-    assert store.list("v1/") == ["v1/demand.json", "v1/keys.json", "v1/status.json"]
+    assert {"v1/demand.json", "v1/keys.json", "v1/metrics.txt", "v1/status.json"} <= set(store.list("v1/"))
+    assert store.list("v1/sites/") == []
 
 
 @pytest.mark.usefixtures("aws")
@@ -402,3 +404,34 @@ def test_check_makes_a_token_with_the_key_file_and_refuses_one_that_others_can_r
     assert good["text"].endswith(f"made by {key}")
     key.chmod(0o640)
     assert found()["remedy"] == f"chmod 600 {key}"
+def put_silent_site(store):
+    data = json.loads((Path(publisher_config.__file__).parent / "heartbeat-1.example.json").read_text(encoding="utf-8"))
+    body = json.dumps({**data, "site": "north", "sent_at": "2020-11-22T09:00:00Z"}).encode()
+    store.put("v1/heartbeats/north.json", body, content_type="application/json", cache_seconds=0)
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("words", [(), ("--aggregate",)], ids=["without the page", "with it"])
+def test_a_silent_site_is_told_by_the_run_that_sees_it_and_once(glidepost, store: S3Store, tmp_path, words):
+    program = tmp_path / "sendmail"
+    program.write_text(f"#!/bin/sh\ncat >>{tmp_path}/mails\n", encoding="utf-8")
+    program.chmod(0o755)
+    alerts = f'[alerts]\nmail_to = ["a@example.org"]\nmail_from = "g@example.org"\nsendmail = "{program}"\n'
+    (tmp_path / "publisher.toml").write_text(CONFIG + alerts, encoding="utf-8")
+    put_silent_site(store)
+    for _ in range(2):
+        code, _, err = glidepost("publisher", "run", *words)
+        assert (code, err) == (0, "")
+    assert (tmp_path / "mails").read_text().count("Subject: [glidepost demo] 1 silent site") == 1
+    assert ("index.html" in store.list("")) == bool(words)
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_mail_that_cannot_be_sent_ends_with_1_and_the_demand_is_out(glidepost, store: S3Store, tmp_path):
+    alerts = '[alerts]\nmail_to = ["a@example.org"]\nmail_from = "g@example.org"\nsendmail = "/missing"\n'
+    (tmp_path / "publisher.toml").write_text(CONFIG + alerts, encoding="utf-8")
+    put_silent_site(store)
+    code, out, err = glidepost("publisher", "run")
+    assert code == 1
+    assert "published demand 1" in out
+    assert "alert: mail by /missing" in err

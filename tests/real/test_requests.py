@@ -1,0 +1,194 @@
+"""How often each part asks a real S3 server: what `glidepost infra cost` counts with is what the code does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from counting_proxy import Proxy, counting
+
+from glidepost.infra import cost
+from glidepost.infra.aggregator.files import SITE_PAGE_S
+from glidepost.infra.aggregator.run import aggregate_once
+from glidepost.infra.demo.store import public_policy
+from glidepost.infra.demo.testbed import Store
+from glidepost.publisher import cycle
+from glidepost.publisher.census import Answer, Row, ScheddAnswer
+from glidepost.publisher.mailboxes import RENEW_AFTER
+from glidepost.publisher.store import S3Store
+from glidepost.schema.document import encode
+from glidepost.schema.heartbeat import Heartbeat
+from glidepost.schema.keys import SigningKey
+from glidepost.schema.publisher_config import DemandSettings, PoolSettings, PublisherConfig, StoreSettings
+from glidepost.site_puller.heartbeat import EVERY
+
+PROGRAM = Path(sys.executable).with_name("glidepost")
+NOW = datetime.now(timezone.utc).replace(microsecond=0)
+MINUTE = timedelta(minutes=1)
+# Its glideins are too small for the user jobs here: none is submitted.
+PULLER = """\
+[site]
+name = "site0"
+key = "site0.key"
+state = "state"
+[pool]
+url = "{url}"
+public_key = "{key}"
+[shapes.none]
+backend = "local"
+cpus = 1
+memory = "512MiB"
+disk = "1GiB"
+walltime = "1h"
+max_total = 1
+scratch = "scratch"
+"""
+
+
+class Pool:
+    """A pool with ten idle user jobs."""
+
+    def ask(self) -> Answer:
+        row = Row(10, 1_000_000_000, "ada", None, None, 1, 1000, 100 * 1024, 0, 0, "[Requirements = true]")
+        return Answer((ScheddAnswer("ap1", (row,), None),), ())
+
+    def token(self, site: str) -> str:
+        return f"aaa.{site}.ccc"
+
+
+@dataclass
+class Scene:
+    """A publisher and its sites at a bucket of their own; a proxy before the server counts."""
+
+    proxy: Proxy
+    folder: Path
+    bucket: Store
+    sites: int
+    minutes: int = 0
+    sequence: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def config(self) -> PublisherConfig:
+        return PublisherConfig(
+            pool=PoolSettings("demo", ("127.0.0.1:9618",), "pool.test"),
+            demand=DemandSettings(
+                str(self.folder / "pool.key"), str(self.folder / "sites.toml"), state=str(self.folder)
+            ),
+            store=StoreSettings(
+                self.bucket.bucket, self.public_url, self.proxy.url, credentials=str(self.bucket.credentials)
+            ),
+        )
+
+    @property
+    def public_url(self) -> str:
+        return f"{self.proxy.url}/{self.bucket.bucket}"
+
+    @property
+    def store(self) -> S3Store:
+        return S3Store.from_settings(self.config.store)
+
+    def enroll(self) -> None:
+        SigningKey.generate().save(self.folder / "pool.key")
+        lines = []
+        for number in range(self.sites):
+            key = SigningKey.generate()
+            key.save(self.folder / f"site{number}.key")
+            lines.append(f'[site{number}]\npublic_key = "{key.public}"\n')
+        (self.folder / "sites.toml").write_text("".join(lines))
+
+    def report(self, *sites: int) -> None:
+        """Writes heartbeats, past the proxy."""
+        for number in sites:
+            name = f"site{number}"
+            self.sequence[name] = self.sequence.get(name, 0) + 1
+            heartbeat = Heartbeat(name, "i", "0.1.0", self.sequence[name], self.now, ())
+            key = f"v1/heartbeats/{name}.json"
+            self.bucket.client().put_object(Bucket=self.bucket.bucket, Key=key, Body=encode(heartbeat.to_json()))
+
+    @property
+    def now(self) -> datetime:
+        return NOW + self.minutes * MINUTE
+
+    def counted(self, action: Any) -> tuple[int, int]:
+        """Returns the writes and reads of an action, a minute after the one before."""
+        self.minutes += 1
+        self.proxy.asked.clear()
+        action()
+        return self.proxy.writes(), self.proxy.reads()
+
+    def publish(self) -> None:
+        published = cycle.run(self.config, self.store, Pool(), now=self.now)
+        assert not published.failures
+
+    def aggregate(self) -> None:
+        aggregate_once(self.store, self.now)
+
+
+@pytest.fixture(params=[1, 4])
+def scene(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> Iterator[Scene]:
+    bucket = replace(store, bucket=f"requests-{request.param}")
+    client = bucket.client()
+    client.create_bucket(Bucket=bucket.bucket)
+    client.put_bucket_policy(Bucket=bucket.bucket, Policy=json.dumps(public_policy(bucket.bucket)))
+    with counting(store.endpoint) as proxy:
+        scene = Scene(proxy, tmp_path, bucket, request.param)
+        scene.enroll()
+        yield scene
+    for item in client.list_objects_v2(Bucket=bucket.bucket).get("Contents", []):
+        client.delete_object(Bucket=bucket.bucket, Key=item["Key"])
+    client.delete_bucket(Bucket=bucket.bucket)
+
+
+def test_a_publisher_that_has_nothing_new_reads_two_objects_of_each_site(scene: Scene) -> None:
+    scene.report(*range(scene.sites))
+    first = scene.counted(scene.publish)
+    assert first[0] == scene.sites + 1, "a mailbox each, and the demand"
+    expected = cost.PUBLISHER
+    for _ in range(2):
+        assert scene.counted(scene.publish) == (
+            expected.writes + scene.sites * expected.writes_per_site,
+            expected.reads + scene.sites * expected.reads_per_site,
+        )
+
+
+def test_an_aggregator_writes_and_reads_as_often_as_the_bill_says(scene: Scene) -> None:
+    scene.publish()
+    scene.report(*range(scene.sites))
+    scene.counted(scene.aggregate)
+    writes = reads = 0
+    runs = int(SITE_PAGE_S / MINUTE.total_seconds())
+    for number in range(runs):
+        if number == runs // 2:
+            scene.report(*range(scene.sites))
+        more_writes, more_reads = scene.counted(scene.aggregate)
+        writes, reads = writes + more_writes, reads + more_reads
+    per_run = cost.AGGREGATOR
+    assert writes == pytest.approx(runs * per_run.writes + scene.sites * cost.WRITES_PER_SITE_PAGE, rel=0.06)
+    assert reads == pytest.approx(runs * per_run.reads + scene.sites * cost.READS_PER_HEARTBEAT, rel=0.06)
+
+
+def test_a_site_fetches_two_documents_a_cycle_and_writes_one(scene: Scene) -> None:
+    scene.publish()
+    (scene.folder / "scratch").mkdir()
+    config = scene.folder / "puller.toml"
+    config.write_text(PULLER.format(url=scene.public_url, key=SigningKey.load(scene.folder / "pool.key").public))
+    asked = []
+    for _ in range(2):
+        scene.proxy.asked.clear()
+        command = [str(PROGRAM), "puller", "run", "--config", str(config)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+        asked.append((scene.proxy.writes(), scene.proxy.reads()))
+    assert asked == [(1, cost.PULLER_FETCHES), (0, cost.PULLER_FETCHES)], "nothing has changed since"
+
+
+def test_the_bill_knows_how_often_things_are_renewed() -> None:
+    assert timedelta(seconds=cost.HEARTBEAT_S) == EVERY
+    assert timedelta(seconds=cost.MAILBOX_S) == RENEW_AFTER

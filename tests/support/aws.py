@@ -1,0 +1,203 @@
+"""A whole AWS account on 127.0.0.1 for tests: MiniStack with every service that the template uses, over HTTPS.
+
+Requests are signed and looked at. Its root key is not, whatever its signature: it makes the administrator, and nothing
+else. What it does not do as AWS does: it keeps no lifecycle rules, knows no budgets, its CloudFront caches nothing, and
+functions run as processes of its own Python, without boto3 unless they are given one.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import secrets
+import shutil
+import ssl
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from glidepost.infra.demo.identities import Users, read_keys, write_keys
+from glidepost.infra.demo.processes import MARK, is_free
+from glidepost.infra.demo.testbed import CLEAN_ENVIRONMENT, Account, daemons_of, end_daemons, make_passable, wait_until
+
+REGION = "eu-central-1"
+SERVICES = "s3,iam,sts,lambda,logs,events,cloudformation,cloudfront,cloudwatch,monitoring,sns"
+BOTO3 = "boto3==1.43.106"  # that of the botocore which MiniStack pins
+PROGRAM = Path(sys.executable).with_name("glidepost")
+
+
+@dataclass(frozen=True)
+class Aws:
+    """One MiniStack, wholly in one folder."""
+
+    account: Account
+    python: Path  # of MiniStack's virtual environment
+    libraries: Path  # boto3 for functions
+    folder: Path
+
+    @property
+    def endpoint(self) -> str:
+        return f"https://127.0.0.1:{(self.folder / 'port').read_text()}"
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "certificate.pem"
+
+    @property
+    def trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.certificate))
+
+    @property
+    def architecture(self) -> str:
+        return {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
+    @cached_property
+    def python_version(self) -> str:
+        said = subprocess.run([self.python, "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
+        return ".".join(said.split(".")[:2])
+
+    def environment(self, keys: str = "administrator") -> dict[str, str]:
+        """Returns what a command needs to take this for AWS, with a user's keys."""
+        access_key, secret_key = read_keys(self.folder / f"{keys}.ini")
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_CA_BUNDLE": str(self.certificate),
+            "AWS_ACCESS_KEY_ID": access_key,
+            "AWS_SECRET_ACCESS_KEY": secret_key,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "COLUMNS": "200",
+        }
+
+    def client(self, service: str, keys: Path | None = None) -> Any:
+        """Returns a client with the keys in a file; default is the administrator's."""
+        access_key, secret_key = read_keys(keys or self.folder / "administrator.ini")
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            verify=str(self.certificate),
+        )
+
+    def glidepost(self, *words: object, keys: str = "administrator", answer: str = "") -> tuple[int, str]:
+        """Runs a command of ours in this account; returns its exit code and all that it says."""
+        done = subprocess.run(
+            [str(PROGRAM), *map(str, words)],
+            env=self.environment(keys),
+            input=answer,
+            capture_output=True,
+            text=True,
+            timeout=170,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def start(self) -> None:
+        """Starts it, with its administrator."""
+        self._launch()
+        failures: list[Exception] = []
+
+        def is_ready() -> bool:
+            try:
+                self._make_administrator()
+            except (BotoCoreError, ClientError) as error:
+                failures[:] = [error]
+                return not daemons_of(self.folder)
+            failures.clear()
+            return True
+
+        if not wait_until(is_ready, 60) or failures:
+            log = (self.folder / "log").read_text()[-2000:]
+            self.stop()
+            raise AssertionError(f"MiniStack did not come up: {failures}\n{log}")
+
+    def stop(self) -> None:
+        assert not end_daemons(self.folder)
+
+    def _make_administrator(self) -> None:
+        everything = {"Effect": "Allow", "Action": ["*"], "Resource": ["*"]}
+        policy = {"Version": "2012-10-17", "Statement": [everything]}
+        os.environ["AWS_CA_BUNDLE"] = str(self.certificate)  # (Users takes no certificate)
+        try:
+            users = Users(self.endpoint, self.folder, read_keys(self.folder / "root.ini"))
+        finally:
+            del os.environ["AWS_CA_BUNDLE"]
+        users.allow("administrator", "all", policy)
+
+    def _launch(self) -> None:
+        make_passable(self.folder)
+        state = self.account.make_folder(self.folder / "state", 0o700)
+        write_keys(self.folder / "root.ini", f"GP{secrets.token_hex(9).upper()}", secrets.token_urlsafe(30))
+        access_key, secret_key = read_keys(self.folder / "root.ini")
+        port = next(port for port in random.sample(range(22_000, 32_000), k=1000) if is_free(port))
+        (self.folder / "port").write_text(str(port))
+        key = self._certify()
+        environment = {
+            **CLEAN_ENVIRONMENT,
+            MARK: str(self.folder.resolve()),
+            "AUTH": "true",
+            "USE_SSL": "1",
+            "MINISTACK_SSL_CERT": str(self.certificate),
+            "MINISTACK_SSL_KEY": str(key),
+            "AWS_ACCESS_KEY_ID": access_key,
+            "AWS_SECRET_ACCESS_KEY": secret_key,
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(port),
+            "MINISTACK_HOST": "127.0.0.1",
+            "MINISTACK_REGION": REGION,
+            "SERVICES": SERVICES,
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            "STATE_DIR": str(state),
+            "TMPDIR": str(state),
+            "HOME": str(state),
+            "PYTHONPATH": str(self.libraries),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        prefix = self.account.prefix if self.account.can("x", self.python) else ()
+        with (self.folder / "log").open("wb") as log:
+            subprocess.run(
+                [*prefix, "/bin/sh", "-c", '"$@" &', "sh", str(self.python), "-m", "ministack"],
+                env=environment,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                check=True,
+            )
+
+    def _certify(self) -> Path:
+        key = self.folder / "key.pem"
+        certify = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+        names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+        files = ["-keyout", str(key), "-out", str(self.certificate)]
+        subprocess.run([*certify, *names, *files], check=True, capture_output=True)
+        self.account.give(key, 0o600)
+        return key
+
+
+def get_boto3(work: Path, python: Path) -> Path:
+    """Returns a folder with the boto3 that functions import, as AWS's own runtime has one; made if need be."""
+    place = work / "ministack" / BOTO3.replace("==", "-")
+    if not place.exists():
+        partial = make_passable(place.parent) / f"boto3-{os.getpid()}"
+        old = os.umask(0o022)
+        try:
+            command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([*command, "--target", str(partial), BOTO3], check=True, capture_output=True)
+            partial.rename(place)
+        finally:
+            os.umask(old)
+            shutil.rmtree(partial, ignore_errors=True)
+    return place
