@@ -115,6 +115,8 @@ def test_a_site_that_is_shut_out_is_no_notice_unless_its_glideins_are_in_the_poo
 def test_a_pool_whose_only_site_is_shut_out_is_not_served(documents):
     demand = documents.demand(documents.group(), revoked=("north",))
     assert judge(documents, demand, {"north": documents.heartbeat("north")})[0] == "warn"
+
+
 def test_a_shape_that_is_paused_says_why_since_when_and_who_must_act(documents):
     since = documents.now - timedelta(hours=3)
     breaker = BreakerView("paused", "not-in-pool", "", 1, since)

@@ -404,6 +404,8 @@ def test_check_makes_a_token_with_the_key_file_and_refuses_one_that_others_can_r
     assert good["text"].endswith(f"made by {key}")
     key.chmod(0o640)
     assert found()["remedy"] == f"chmod 600 {key}"
+
+
 def put_silent_site(store):
     data = json.loads((Path(publisher_config.__file__).parent / "heartbeat-1.example.json").read_text(encoding="utf-8"))
     body = json.dumps({**data, "site": "north", "sent_at": "2020-11-22T09:00:00Z"}).encode()
