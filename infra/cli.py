@@ -21,7 +21,7 @@ from .cost_cli import cost
 
 @click.group()
 def group() -> None:
-    """Aggregate heartbeats into the status page."""
+    """Deploy the cloud side, make the status page, tell what is wrong, count costs."""
 
 
 for _command in (alert, package, deploy, destroy, cost):
@@ -37,7 +37,7 @@ for _command in (alert, package, deploy, destroy, cost):
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the whole status document instead of one line.")
 def aggregate(config: Path, as_json: bool) -> None:  # noqa: FBT001 - click's way
-    """Write v1/status.json and index.html from the demand and all heartbeats, once; cron is the loop.
+    """Write status, pages, histories and metrics from the demand and all heartbeats, once; cron is the loop.
 
     Example: glidepost infra aggregate --config publisher.toml
     """

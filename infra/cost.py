@@ -56,14 +56,17 @@ class Run:
 
 
 # A run in which nothing has changed; what else there is comes on top, below.
-PUBLISHER: Final = Run(writes=0, reads=1, reads_per_site=2)
+# (it lists heartbeats and mailboxes, in one answer for up to 1,000 sites, and reads demand and keys)
+PUBLISHER: Final = Run(writes=2, reads=2)
 # (the mean of many: histories grow each five minutes, and are written then)
 AGGREGATOR: Final = Run(writes=6.1, reads=6.05)
-# A heartbeat that is new is read, and its site's page written, each SITE_PAGE_S at most.
+# A heartbeat that is new is read, by each of both, and its site's page written, each SITE_PAGE_S at most.
 READS_PER_HEARTBEAT: Final = 1
+# Before a mailbox is renewed it is read, and once after that.
+READS_PER_MAILBOX: Final = 2
 WRITES_PER_SITE_PAGE: Final = 1
-# What a site asks CloudFront for in a cycle: demand and mailbox.
-PULLER_FETCHES: Final = 2
+# What a site asks CloudFront for in a cycle: the pool's keys, demand and mailbox.
+PULLER_FETCHES: Final = 3
 
 
 @dataclass(frozen=True)
@@ -177,12 +180,14 @@ def _requests(load: Load, prices: Mapping[str, float]) -> list[Item]:
     published, looked_up = PUBLISHER.month(load.sites, load.publish_s)
     shown, gathered = AGGREGATOR.month(load.sites, load.aggregate_s)
     gathered += load.heartbeats * READS_PER_HEARTBEAT
-    # A demand is asked for again when CloudFront's copy is too old; a mailbox is asked for by one site only.
-    fetched = min(cycles, EDGES * MONTH_S / _DEMAND_CACHE_S) + cycles + load.views * 30 * VIEW_REQUESTS
+    renewed = load.sites * MONTH_S / MAILBOX_S
+    looked_up += load.heartbeats * READS_PER_HEARTBEAT + renewed * READS_PER_MAILBOX
+    # Demand and keys are asked for again when CloudFront's copies are too old; a mailbox is asked for by one site only.
+    fetched = 2 * min(cycles, EDGES * MONTH_S / _DEMAND_CACHE_S) + cycles + load.views * 30 * VIEW_REQUESTS
     counts = (
         ("heartbeats of sites", load.heartbeats, "writes", write),
-        ("publisher: demand", MONTH_S / load.publish_s + published, "writes", write),
-        ("publisher: mailboxes", load.sites * MONTH_S / MAILBOX_S, "writes", write),
+        ("publisher: demand and lists", MONTH_S / load.publish_s + published, "writes", write),
+        ("publisher: mailboxes", renewed, "writes", write),
         ("publisher: reads", looked_up, "reads", read),
         ("aggregator: page and status", shown, "writes", write),
         ("aggregator: pages of sites", load.sites * MONTH_S / SITE_PAGE_S * WRITES_PER_SITE_PAGE, "writes", write),

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Optional, Protocol
 
 from glidepost.schema.demand import Demand, GlideinRelease, Rules
-from glidepost.schema.document import parse_object
-from glidepost.schema.errors import ConfigError, GlidepostError, PoolError, UntrustedDocument
+from glidepost.schema.errors import ConfigError, GlidepostError, PoolError
 from glidepost.schema.heartbeat import Heartbeat
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.publisher_config import PublisherConfig
@@ -19,7 +18,8 @@ from glidepost.schema.sites import EnrolledSite, active, load_sites
 
 from . import (
     census,
-    forms,
+    heartbeats,
+    kept,
     keychain,
     last_good,
     mailboxes,
@@ -81,7 +81,8 @@ def look(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: datet
     sites = active(load_sites(Path(config.demand.sites)))
     config = site_terms.applied(config, sites)
     answer = _ask(config, pool, now=now, is_kept=False)
-    return _decide(config, answer, _heartbeats(store, sites), _release(config, store, dry_run=True), now)
+    reports = heartbeats.read(store, sites, kept.load(config))
+    return _decide(config, answer, reports, _release(config, store, dry_run=True), now)
 
 
 def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: datetime, dry_run: bool = False) -> Published:
@@ -102,10 +103,12 @@ def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: dateti
     previous, is_ours = publish.read(stored), publish.is_signed(stored, key)
     _refuse_other_pool(config, previous)
     memory = Path(config.demand.state) / "publisher.sequence"
-    heartbeats = _heartbeats(store, sites)
-    last = publish.last_sequence(memory, previous, is_ours=is_ours, seen=_seen(heartbeats))
+    known = kept.load(config)
+    before = kept.copy(known)
+    reports = heartbeats.read(store, sites, known)
+    last = publish.last_sequence(memory, previous, is_ours=is_ours, seen=_seen(reports))
     demand = replace(
-        _decide(config, answer, heartbeats, _release(config, store, dry_run=dry_run), now).demand,
+        _decide(config, answer, reports, _release(config, store, dry_run=dry_run), now).demand,
         sequence=last + 1,
         pool_view=census.pool_view(answer.slots, enrolled),
         metrics=census.of_sites(answer.metrics, sites),
@@ -118,7 +121,8 @@ def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: dateti
     if not is_announced:
         keys.publish(store, now)
     office = mailboxes.Office(store, pool, key, config.token_settings)
-    renewed, failures = _renew_mailboxes(office, enrolled, now)
+    renewed, failures = _renew_mailboxes(office, enrolled, known, now)
+    kept.save(config, known, before)
     written = publish.is_due(demand, previous, is_ours=is_ours, now=now)
     publish.remember(memory, last)
     if written:
@@ -129,12 +133,12 @@ def run(config: PublisherConfig, store: S3Store, pool: AskedPool, *, now: dateti
 
 
 def _renew_mailboxes(
-    office: mailboxes.Office, enrolled: dict[str, EnrolledSite], now: datetime
+    office: mailboxes.Office, enrolled: dict[str, EnrolledSite], known: kept.Memory, now: datetime
 ) -> tuple[tuple[str, ...], tuple[GlidepostError, ...]]:
     """Returns the sites whose mailbox was renewed, and what went wrong; a site that was shut out has none any more."""
     not_cleared = revocation.clear_mailboxes(office.store, enrolled.values())
     public_keys = {name: site.public_key for name, site in active(enrolled).items()}
-    renewed, failures = mailboxes.renew(office, public_keys, now=now)
+    renewed, failures = mailboxes.renew(office, public_keys, known, now=now)
     return tuple(renewed), (*not_cleared, *failures)
 
 
@@ -145,8 +149,8 @@ def _ask(config: PublisherConfig, pool: AskedPool, *, now: datetime, is_kept: bo
     return last_good.complete(config, answer, now=now, is_kept=is_kept)
 
 
-def _seen(heartbeats: Mapping[str, Optional[Heartbeat]]) -> list[int]:
-    return [heartbeat.demand_sequence or 0 for heartbeat in heartbeats.values() if heartbeat]
+def _seen(reports: Mapping[str, Optional[Heartbeat]]) -> list[int]:
+    return [heartbeat.demand_sequence or 0 for heartbeat in reports.values() if heartbeat]
 
 
 def _refuse_other_pool(config: PublisherConfig, previous: Optional[Demand]) -> None:
@@ -170,7 +174,7 @@ def _refuse_silence(answer: census.Answer) -> None:
 def _decide(
     config: PublisherConfig,
     answer: census.Answer,
-    heartbeats: Mapping[str, Optional[Heartbeat]],
+    reports: Mapping[str, Optional[Heartbeat]],
     glidein: GlideinRelease,
     now: datetime,
 ) -> Outlook:
@@ -179,7 +183,7 @@ def _decide(
         memory_step_mib=config.census.memory_step_mib,
         disk_step_mib=config.census.disk_step_mib,
     )
-    offered = offers.read(heartbeats, answer.slots, config.rules, now)
+    offered = offers.read(reports, answer.slots, config.rules, now)
     for name, why in offered.refused.items():
         LOG.warning("no share for=%s reason=%s", name, why)
     matcher = Matcher(config.rules, tarballs=glidein.tarballs)
@@ -199,31 +203,10 @@ def _decide(
         rules={
             site: Rules(rule.accept, rule.deny)
             for site, rule in sorted(config.rules.items())
-            if site in heartbeats and (rule.accept or rule.deny)
+            if site in reports and (rule.accept or rule.deny)
         },
     )
-    return Outlook(demand, jobs, heartbeats, offered.refused, matcher)
-
-
-def _heartbeats(store: S3Store, sites: Iterable[str]) -> dict[str, Optional[Heartbeat]]:
-    """Returns each site's last heartbeat, None before its first; a site whose last cannot be believed is left out."""
-    found: dict[str, Optional[Heartbeat]] = {}
-    for site in sites:
-        try:
-            body = store.get(f"v1/heartbeats/{site}.json")
-            if body is None:
-                found[site] = None
-                continue
-            limit = forms.MAX_HEARTBEAT_BYTES
-            heartbeat = Heartbeat.from_json(parse_object(body, what=f"heartbeat of {site}", max_bytes=limit))
-        except UntrustedDocument as error:
-            LOG.warning("heartbeat unreadable site=%s error=%s", site, error.what)
-            continue
-        if heartbeat.site == site:
-            found[site] = heartbeat
-        else:
-            LOG.warning("heartbeat of another site site=%s says=%s", site, heartbeat.site)
-    return found
+    return Outlook(demand, jobs, reports, offered.refused, matcher)
 
 
 def _release(config: PublisherConfig, store: S3Store, *, dry_run: bool) -> GlideinRelease:

@@ -10,14 +10,15 @@ from typing import Final, Optional, Protocol
 
 from nacl.exceptions import CryptoError
 
-from glidepost.schema.document import encode, parse_object
-from glidepost.schema.errors import ConfigError, GlidepostError, UntrustedDocument
+from glidepost.schema.document import MAX_DOCUMENT_BYTES, encode, parse_object
+from glidepost.schema.errors import ConfigError, GlidepostError, StoreError, UntrustedDocument
 from glidepost.schema.keys import PublicKey, SigningKey
 from glidepost.schema.mailbox import Letter, Mailbox
 from glidepost.schema.signing import sign, verify
 
+from . import kept
 from .forms import Forms
-from .store import S3Store
+from .store import Listed, S3Store
 
 LOG = logging.getLogger(__name__)
 
@@ -32,9 +33,12 @@ class TokenMaker(Protocol):
         """Returns a new token for the glideins of a site."""
 
 
+PREFIX: Final = "v1/sites/"
+
+
 def key_of(site: str) -> str:
     """Returns the store key of a site's mailbox."""
-    return f"v1/sites/{site}.json"
+    return f"{PREFIX}{site}.json"
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,19 @@ class Office:
         return self.store.forms.digest(*self.token_settings)
 
 
-def renew(office: Office, sites: Mapping[str, PublicKey], *, now: datetime) -> tuple[list[str], list[GlidepostError]]:
+def renew(
+    office: Office, sites: Mapping[str, PublicKey], memory: kept.Memory, *, now: datetime
+) -> tuple[list[str], list[GlidepostError]]:
     """Writes the mailboxes that are missing, old, signed by another key, or not as they would be if made now.
 
     That is so when the site has another key, or the settings have changed.
+
+    Args:
+        office: What letters are made with.
+        sites: The public keys of the enrolled sites.
+        memory: What was found in mailboxes before, which is changed to what is now. One that is listed with the same
+            ETag, and was good for this site, key and settings, is not read; all others are before they are judged.
+        now: The time.
 
     Returns:
         The sites whose mailbox was renewed, and what went wrong for the others: one failure leaves the rest alone.
@@ -68,20 +81,38 @@ def renew(office: Office, sites: Mapping[str, PublicKey], *, now: datetime) -> t
         settings = office.settings()
     except GlidepostError as error:  # of all sites; what they have lasts for hours
         return renewed, [error]
-    store = office.store
+    old, memory.mailboxes = memory.mailboxes, {}
+    listed = _listed(office.store)
     for site, public in sites.items():
+        key, wanted = key_of(site), (site, public.key_id, settings, str(office.key.public))
         try:
-            known = _read(store.get(key_of(site)), signed_by=office.key.public)
-            if known and _is_for(known, site, public, settings) and _is_young(known, now):
-                continue
-            letter = _letter(site, store.forms, office.tokens, now)
-            body = encode(sign(_packed(letter, public, settings).to_json(), office.key))
-            store.put(key_of(site), body, content_type="application/json", cache_seconds=60)
-            renewed.append(site)
-            LOG.info("mailbox renewed site=%s", site)
+            known, item = old.get(key), listed.get(key)
+            if not (known and item and kept.is_same(known.etag, item.etag) and _is_good(known, wanted, now)):
+                known = _read(office, key, item)
+            if known and _is_good(known, wanted, now):
+                memory.mailboxes[key] = known
+            else:
+                _write(office, site, public, settings, now)
+                renewed.append(site)
         except GlidepostError as error:
             failures.append(error)
     return renewed, failures
+
+
+def _write(office: Office, site: str, public: PublicKey, settings: str, now: datetime) -> None:
+    letter = _letter(site, office.store.forms, office.tokens, now)
+    body = encode(sign(_packed(letter, public, settings).to_json(), office.key))
+    office.store.put(key_of(site), body, content_type="application/json", cache_seconds=60)
+    LOG.info("mailbox renewed site=%s", site)
+
+
+def _listed(store: S3Store) -> dict[str, Listed]:
+    """Returns the mailboxes that the store has, by key; none when it cannot say, so that each is read."""
+    try:
+        return {item.key: item for item in store.entries(PREFIX)}
+    except StoreError as error:
+        LOG.warning("mailboxes not listed, all are read error=%s", error.what)
+        return {}
 
 
 def _letter(site: str, forms: Forms, tokens: TokenMaker, now: datetime) -> Letter:
@@ -109,21 +140,30 @@ def _packed(letter: Letter, public: PublicKey, settings: str) -> Mailbox:
         ) from error
 
 
-def _read(body: Optional[bytes], *, signed_by: PublicKey) -> Optional[Mailbox]:
-    """Returns a mailbox that we have signed, None for anything else."""
-    if body is None:
+def _read(office: Office, key: str, item: Optional[Listed]) -> Optional[kept.Judged]:
+    """Returns what is in a mailbox that we have signed, None for anything else.
+
+    Raises:
+        UntrustedDocument: when it is far too large to be one; if the list says so, it is not read.
+        StoreError: when the store cannot be read.
+    """
+    if item and item.size_bytes > MAX_DOCUMENT_BYTES:
+        what = f"{key}: {item.size_bytes} bytes, more than {MAX_DOCUMENT_BYTES}"
+        raise UntrustedDocument(what, hint="somebody wrote it who is not Glidepost: remove it")
+    found = office.store.fetch(key)
+    if found is None:
         return None
+    signer = office.key.public
     try:
-        data = parse_object(body, what="mailbox")
-        verify(data, [signed_by])
-        return Mailbox.from_json(data)
+        data = parse_object(found.body, what="mailbox")
+        verify(data, [signer])
+        box = Mailbox.from_json(data)
     except UntrustedDocument:
         return None
+    return kept.Judged(found.etag, box.site, box.recipient, box.settings, str(signer), box.issued_at)
 
 
-def _is_for(mailbox: Mailbox, site: str, public: PublicKey, settings: str) -> bool:
-    return (mailbox.site, mailbox.recipient, mailbox.settings) == (site, public.key_id, settings)
-
-
-def _is_young(mailbox: Mailbox, now: datetime) -> bool:
-    return timedelta(0) <= now - mailbox.issued_at < RENEW_AFTER
+def _is_good(known: kept.Judged, wanted: tuple[str, str, str, str], now: datetime) -> bool:
+    """Returns whether a mailbox is for this site, key and settings, signed with our key, and young."""
+    is_for = (known.site, known.recipient, known.settings, known.signed_by) == wanted
+    return is_for and timedelta(0) <= now - known.issued_at < RENEW_AFTER

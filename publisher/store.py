@@ -34,6 +34,14 @@ class Listed:
     size_bytes: int
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """An object as it was read, unpacked. Its `etag` is empty when the store gave none."""
+
+    body: bytes
+    etag: str
+
+
 class S3Store:
     """One bucket, below one prefix. Every failure is a StoreError that says which key.
 
@@ -75,8 +83,17 @@ class S3Store:
         Raises:
             UntrustedDocument: when it is larger than `max_bytes`, packed or not, or says gzip and is none.
         """
+        found = self.fetch(key, max_bytes=max_bytes)
+        return None if found is None else found.body
 
-        def read() -> Optional[tuple[bytes, str]]:
+    def fetch(self, key: str, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> Optional[Fetched]:
+        """Returns an object as `get` does, with its ETag.
+
+        Raises:
+            UntrustedDocument: when it is larger than `max_bytes`, packed or not, or says gzip and is none.
+        """
+
+        def read() -> Optional[tuple[Fetched, str]]:
             try:
                 found = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
             except self._client.exceptions.NoSuchKey:
@@ -84,13 +101,13 @@ class S3Store:
             if found["ContentLength"] > max_bytes:
                 found["Body"].close()
                 raise _untrusted(key, f"{found['ContentLength']} bytes, more than {max_bytes}")
-            return found["Body"].read(), found.get("ContentEncoding", "")
+            return Fetched(found["Body"].read(), found.get("ETag", "")), found.get("ContentEncoding", "")
 
         answer = self._try("GET", key, read)
         if answer is None or answer[1] != compression.ENCODING:
             return None if answer is None else answer[0]
         try:
-            return compression.unpack(answer[0], max_bytes=max_bytes)
+            return Fetched(compression.unpack(answer[0].body, max_bytes=max_bytes), answer[0].etag)
         except ValueError as error:
             raise _untrusted(key, str(error)) from error
 
@@ -132,7 +149,7 @@ class S3Store:
                 Bucket=self._bucket, Prefix=self._prefix + prefix
             )
             found = [
-                Listed(item["Key"][len(self._prefix) :], item["ETag"], item["Size"])
+                Listed(item["Key"][len(self._prefix) :], item.get("ETag", ""), item["Size"])
                 for page in pages
                 for item in page.get("Contents", ())
             ]

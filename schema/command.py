@@ -23,7 +23,7 @@ GROUPS: Final = {
     "publisher": ("glidepost.publisher.cli", "On the access point: publish what the pool needs."),
     "puller": ("glidepost.site_puller.cli", "At a site: submit the glideins that the pool needs."),
     "glidein": ("glidepost.glidein.cli", "Build and inspect the tarball that glideins run."),
-    "infra": ("glidepost.infra.cli", "Aggregate heartbeats into the status page."),
+    "infra": ("glidepost.infra.cli", "Deploy the cloud side, make the status page, tell what is wrong, count costs."),
     "keys": ("glidepost.schema.cli", "Make, show and change keys."),
     "demo": ("glidepost.infra.demo.cli", "Run all of Glidepost on this machine."),
 }

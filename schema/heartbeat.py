@@ -90,7 +90,8 @@ class Heartbeat(Document):
     """A site at one time.
 
     `max_total` bounds its glideins over all shapes; null is no bound. `outcomes` counts how glideins ended since the
-    heartbeat before.
+    heartbeat before. `token_expires_at` is when the pool token that it holds ends; null when it has none, or one
+    without an end.
     """
 
     kind: ClassVar[str] = "heartbeat/1"
@@ -107,3 +108,4 @@ class Heartbeat(Document):
     errors: tuple[str, ...] = ()
     outcomes: dict[str, int] = field(default_factory=dict)
     max_total: Optional[int] = None
+    token_expires_at: Optional[datetime] = None

@@ -273,6 +273,7 @@ class Cycle:
             drained=frozenset(shape.name for shape in config.shapes if prepared.drained.gate(shape.name)),
             errors=done.errors,
             outcomes=prepared.inbox.pending,
+            token_expires_at=prepared.token.expires_at if prepared.token else None,
         )
         report = report_of(
             config,

@@ -96,6 +96,7 @@ def _steady(heartbeat: Heartbeat, now: datetime) -> Heartbeat:
         "demand_age_s": None,
         "demand_sequence": None,
         "clock_skew_s": None,
+        "token_expires_at": None,
         "outcomes": {},
         "shapes": tuple(replace(shape, oldest_queued_s=None, detail="") for shape in heartbeat.shapes),
     }

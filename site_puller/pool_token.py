@@ -44,6 +44,11 @@ class TokenLife:
                 f"what the mailbox holds is no token: {error}", hint="tell the pool's admin"
             ) from error
 
+    @property
+    def expires_at(self) -> Optional[datetime]:
+        """The same as a time, within what clocks here will show; None: never."""
+        return None if self.expires_s is None else _time(self.expires_s)
+
     def left_s(self, now: datetime) -> Optional[int]:
         """Returns for how many seconds it is still good, None for ever; below zero when it is expired."""
         return None if self.expires_s is None else self.expires_s - int(now.timestamp())
@@ -77,4 +82,8 @@ def read(letter: Optional[Letter], errors: list[GlidepostError]) -> Optional[Tok
 
 def _text(seconds: int) -> str:
     """Returns a time as people read it, whatever number a token holds."""
-    return f"{datetime.fromtimestamp(min(max(seconds, 0), _FAR), timezone.utc):%Y-%m-%d %H:%M}Z"
+    return f"{_time(seconds):%Y-%m-%d %H:%M}Z"
+
+
+def _time(seconds: int) -> datetime:
+    return datetime.fromtimestamp(min(max(seconds, 0), _FAR), timezone.utc)

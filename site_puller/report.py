@@ -27,6 +27,7 @@ class Findings:
     drained: frozenset[str]
     errors: Sequence[GlidepostError]
     outcomes: Mapping[str, int]
+    token_expires_at: Optional[datetime] = None
 
 
 def report_of(
@@ -57,6 +58,7 @@ def report_of(
         clock_skew_s=known.clock_skew_s if known else None,
         errors=tuple(error.what[:500] for error in findings.errors[:20]),
         outcomes=dict(findings.outcomes),
+        token_expires_at=findings.token_expires_at,
     )
 
 

@@ -145,6 +145,7 @@ def _site(name: str, heartbeat: Optional[Union[Heartbeat, str]], demand: Optiona
         demand_sequence=heartbeat.demand_sequence,
         clock_skew_s=_bounded(heartbeat.clock_skew_s),
         demand_age_s=_bounded(heartbeat.demand_age_s),
+        token_expires_at=heartbeat.token_expires_at,
     )
 
 

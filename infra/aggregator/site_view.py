@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Optional
 
 from glidepost.schema.demand import ShapeView
@@ -19,6 +19,8 @@ MAX_ERRORS: Final = 10
 MAX_TERMS: Final = 3
 MAX_WAITING: Final = 10
 MAX_SHAPES: Final = 100
+# A token lives for days and is renewed each 6 hours: with less left, renewing has failed for long.
+TOKEN_LOW: Final = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,8 @@ def _facts(site: SiteStatus, status: Status) -> Iterator[Fact]:
         side = "behind" if site.clock_skew_s > 0 else "ahead"
         value = f"{span(off)} {side}" if off > 1 else "right"
         yield Fact("Clock", value, "beside the store's", "warn" if off > MAX_SKEW_S else "")
+    if site.token_expires_at is not None:
+        yield _token(site.token_expires_at, status.generated_at)
     if site.demand_sequence is not None:
         age = "" if site.demand_age_s is None else f"{span(max(0, site.demand_age_s))} old when it was read"
         yield Fact("Demand acted on", str(site.demand_sequence), age or _behind(site.demand_sequence, status))
@@ -178,6 +182,14 @@ def _facts(site: SiteStatus, status: Status) -> Iterator[Fact]:
         yield Fact("Busy in the pool", ", ".join(one.text for one in seen), _percent(seen))
     if site.rules is not None:
         yield Fact("The pool's rule", ", ".join(terms(site.rules.accept, site.rules.deny)) or "for all")
+
+
+def _token(end: datetime, now: datetime) -> Fact:
+    left = end - now
+    level = "warn" if left < TOKEN_LOW else ""
+    if left <= timedelta(0):
+        return Fact("Pool token", "expired", "its glideins cannot join: look at the errors of its cycle", level)
+    return Fact("Pool token", f"good for {span(int(left.total_seconds()))}", "", level)
 
 
 def _behind(sequence: int, status: Status) -> str:

@@ -35,8 +35,16 @@ PUBLIC_KEYS = (
     "v1/sites/*",
     "v1/status.json",
 )
-_WRITTEN = (*PUBLIC_KEYS, "v1/check/*")
-_REMOVED = ("v1/sites/*", "v1/glidein/*", "v1/check/*", "v1/heartbeats/check", "v1/logs/_check/*")
+_WRITTEN = (*PUBLIC_KEYS, "v1/aggregator/*", "v1/check/*")
+_REMOVED = (
+    "sites/*",
+    "badges/*",
+    "v1/sites/*",
+    "v1/glidein/*",
+    "v1/check/*",
+    "v1/heartbeats/check",
+    "v1/logs/_check/*",
+)
 _UPLOADED = ("v1/heartbeats/*", "v1/logs/*")
 
 
@@ -46,7 +54,7 @@ def public_policy(bucket: str) -> Mapping[str, object]:
 
 
 def publisher_policy(bucket: str) -> Mapping[str, object]:
-    """Returns what the publisher may do, with the status page: read and list all, write what is public."""
+    """Returns what the publisher may do, with the aggregator: read and list all, write what is public, and notes."""
     return _policy(
         _allow("s3:ListBucket", bucket),
         _allow("s3:GetObject", bucket, ("*",)),

@@ -56,6 +56,14 @@ def test_a_heartbeat_that_could_not_be_read_keeps_its_error_and_leaves_the_other
     assert site_of(status, "good").state == "ok"
 
 
+def test_when_the_token_of_a_site_ends_is_kept(documents):
+    end = documents.now + timedelta(hours=41)
+    heartbeats = {"north": documents.heartbeat("north", token_expires_at=end), "south": documents.heartbeat("south")}
+    status = aggregate(None, heartbeats, [], documents.now)
+    assert [site_of(status, name).token_expires_at for name in ("north", "south")] == [end, None]
+    assert Status.from_json(status.to_json()) == status
+
+
 def test_a_clock_some_minutes_ahead_is_forgiven(documents):
     status = aggregate(None, {"north": documents.heartbeat("north", age_s=-240)}, [], documents.now)
     assert site_of(status).state == "ok"

@@ -1,21 +1,23 @@
-"""A site that lies in its heartbeat, before the aggregator and the page: what it writes is shown as its own, as text.
+"""A site that lies in its heartbeat, before the aggregator: what it writes is shown as its own, as text.
 
-There is no output as CSV or for Prometheus yet; status.json is what such outputs would be made of, and it keeps each
-text of a site on one line.
+All that the aggregator writes for people and programs is looked at: pages, status, metrics, tables, feed and badges.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import unicodedata
 from collections import Counter
 from dataclasses import asdict, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from xml.etree import ElementTree as ET
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from glidepost.infra.aggregator.aggregate import MAX_TEXT
-from glidepost.infra.aggregator.page import render
 from glidepost.infra.aggregator.run import MAX_HEARTBEAT_BYTES, aggregate_once
 from glidepost.schema.document import encode
 from glidepost.schema.errors import UntrustedDocument
@@ -40,7 +42,11 @@ INJECTIONS = {
     "half a character": "\ud800x",
     "NUL": "a\0b",
 }
+# Half a character is no text: it makes the whole heartbeat unreadable.
+TEXTS = {name: text for name, text in INJECTIONS.items() if name != "half a character"}
 PATTERNED = ("name", "backend", "reason")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for the begin of one
+ATOM = "{http://www.w3.org/2005/Atom}"
 
 
 def breaker(**changes) -> BreakerView:
@@ -50,9 +56,10 @@ def breaker(**changes) -> BreakerView:
 
 @pytest.fixture
 def render_with(documents, store):
-    """Renders the page of site evil with this text in all fields that take any, beside an honest one."""
+    """Renders all files of a site evil with this text in all fields that take any, beside an honest one."""
 
-    def run(text: str) -> tuple[Status, str]:
+    def run(text: str) -> tuple[Status, dict[str, bytes]]:
+        here = type(store)()
         shape = documents.shape(
             detail=text,
             advertises=dict.fromkeys(("Arch", "OpSysAndVer", "GLIDEIN_Site", "Whatever"), text[:200]),
@@ -61,13 +68,20 @@ def render_with(documents, store):
         evil = documents.heartbeat("evil", shape, errors=(text, text), version=text[:32], instance_id=text[:64])
         # (not by to_json, which would not write half a character)
         body = json.dumps({"kind": "heartbeat/1", **asdict(evil)}, default=lambda time: f"{time:%Y-%m-%dT%H:%M:%SZ}")
-        store.put("v1/heartbeats/evil.json", body.encode(), **WRITTEN)
-        store.put("v1/heartbeats/north.json", encode(documents.heartbeat("north").to_json()), **WRITTEN)
-        store.put("v1/demand.json", encode(documents.demand(documents.group(sites={"north": 12})).to_json()), **WRITTEN)
-        status = aggregate_once(store, documents.now)
-        return status, store.objects["index.html"].decode()
+        here.put("v1/heartbeats/evil.json", body.encode(), **WRITTEN)
+        here.put("v1/heartbeats/north.json", encode(documents.heartbeat("north").to_json()), **WRITTEN)
+        here.put("v1/demand.json", encode(documents.demand(documents.group(sites={"north": 12})).to_json()), **WRITTEN)
+        status = aggregate_once(here, documents.now)
+        for minutes in (5, 10):  # so that there is a history
+            aggregate_once(here, documents.now + timedelta(minutes=minutes))
+        return status, here.objects
 
     return run
+
+
+def read_pages(objects, read_page):
+    """Returns all pages that were written, read strictly, by their keys."""
+    return {key: read_page(body.decode()) for key, body in objects.items() if key.endswith(".html")}
 
 
 WRITTEN = {"content_type": "application/json", "cache_seconds": 0}
@@ -80,16 +94,87 @@ def outline(tree) -> Counter:
     )
 
 
-@pytest.mark.parametrize("text", [text for text in INJECTIONS.values() if "\ud800" not in text])
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_no_text_of_a_site_makes_an_element_an_attribute_or_a_link_and_all_of_it_is_shown(render_with, read_page, text):
-    plain = read_page(render_with("plain words")[1])
-    status, page = render_with(text)
-    tree = read_page(page)
-    assert outline(tree) == outline(plain)
-    assert tree.style == plain.style
-    shown = " ".join("".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text).split())
-    assert shown in tree.text
+    plain = read_pages(render_with("plain words")[1], read_page)
+    status, files = render_with(text)
+    trees = read_pages(files, read_page)
+    assert set(trees) == set(plain) == {"index.html", "groups.html", "sites/evil.html", "sites/north.html"}
+    assert {key: outline(tree) for key, tree in trees.items()} == {key: outline(tree) for key, tree in plain.items()}
+    assert on_one_line(text) in trees["sites/evil.html"].text
+    assert trees["sites/north.html"].text == plain["sites/north.html"].text
     assert {site.site: site.state for site in status.sites} == {"evil": "ok", "north": "ok"}
+
+
+def on_one_line(text):
+    return " ".join("".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text).split())
+
+
+def samples(files):
+    """Returns (name, labels, value) of all samples, as Prometheus' own parser reads them; a version is left out."""
+    return sorted(
+        (sample.name, sorted((name, said) for name, said in sample.labels.items() if name != "version"), sample.value)
+        for family in text_string_to_metric_families(files["v1/metrics.txt"].decode())
+        for sample in family.samples
+    )
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_no_text_of_a_site_makes_a_sample_or_a_label_of_the_metrics(render_with, text):
+    plain, (status, files) = render_with("plain words")[1], render_with(text)
+    assert samples(files) == samples(plain)
+    (versions,) = [
+        {sample.labels["site"]: sample.labels["version"] for sample in family.samples}
+        for family in text_string_to_metric_families(files["v1/metrics.txt"].decode())
+        if family.name == "glidepost_site"
+    ]
+    assert versions == {site.site: site.version for site in status.sites}
+    assert len(files["v1/metrics.txt"].decode().splitlines()) == len(plain["v1/metrics.txt"].decode().splitlines())
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_no_text_of_a_site_is_in_a_table_and_no_cell_is_a_formula(render_with, text):
+    plain, files = render_with("plain words")[1], render_with(text)[1]
+    tables = {key: body for key, body in files.items() if key.endswith(".csv")}
+    assert {f"v1/history/{name}-5min.csv" for name in ("pool", "sites")} <= set(tables)
+    assert tables == {key: body for key, body in plain.items() if key.endswith(".csv")}
+    for body in tables.values():
+        head, *rows = csv.reader(io.StringIO(body.decode(), newline=""), strict=True)
+        assert {len(row) for row in rows} <= {len(head)}
+        assert not [cell for row in rows for cell in row if cell.startswith(FORMULA)]
+        named = len(head) > 1 and head[1] == "site"
+        slots = [tuple(row[: 2 if named else 1]) for row in rows]
+        assert len(slots) == len(set(slots))
+        assert {row[1] for row in rows if named} <= {"evil", "north"}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_no_text_of_a_site_makes_an_element_or_a_link_of_the_feed(render_with, text):
+    plain, feed = (ET.fromstring(render_with(said)[1]["feed.xml"]) for said in ("plain words", text))
+    assert [(each.tag, each.attrib) for each in feed.iter()] == [(each.tag, each.attrib) for each in plain.iter()]
+    assert [each.text for each in feed.iter(f"{ATOM}id")] == [each.text for each in plain.iter(f"{ATOM}id")]
+    said = [each.text for each in feed.iter(f"{ATOM}title")]
+    assert on_one_line(text) in " ".join(" ".join(said).split())
+    assert len([title for title in said if title.startswith("shape small of site evil is paused")]) == 1
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_no_text_of_a_site_is_in_a_badge(render_with, text):
+    plain, files = render_with("plain words")[1], render_with(text)[1]
+    badges = {key: body for key, body in files.items() if key.startswith("badges/")}
+    assert set(badges) == {"badges/_pool.svg", "badges/evil.svg", "badges/north.svg"}
+    assert badges == {key: body for key, body in plain.items() if key.startswith("badges/")}
+    for body in badges.values():
+        assert ET.fromstring(body).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_half_a_character_makes_one_site_unreadable_and_all_files_are_whole(render_with, read_page):
+    status, files = render_with(INJECTIONS["half a character"])
+    assert {site.site: site.state for site in status.sites} == {"evil": "unreadable", "north": "ok"}
+    assert set(read_pages(files, read_page)) >= {"index.html", "sites/evil.html", "sites/north.html"}
+    assert samples(files)
+    for key in ("feed.xml", "badges/evil.svg"):
+        ET.fromstring(files[key])
 
 
 @pytest.mark.parametrize("text", INJECTIONS.values(), ids=INJECTIONS)
@@ -151,19 +236,28 @@ def test_a_site_that_speaks_as_another_shows_nothing_and_changes_nothing_of_the_
     evil, north = status.sites
     assert (evil.site, evil.state, evil.shapes) == ("evil", "unreadable", ())
     assert north == alone.sites[0]
-    assert "the north is down" not in store.objects["index.html"].decode()
+    shown = {key for key in store.objects if not key.startswith(("v1/heartbeats/", "v1/aggregator/"))}
+    assert {"index.html", "sites/evil.html", "sites/north.html", "v1/metrics.txt", "feed.xml"} <= shown
+    assert {key for key in shown if b"the north is down" in store.objects[key]} == set()
 
 
 @pytest.mark.parametrize(
     "key",
-    ["../demand", "..%2fdemand", "%2e%2e", "north/..", "nörth", "north\u200b", "NORTH", "n" * 33, "-x", "north\n"],
+    [
+        *("../demand", "..%2fdemand", "%2e%2e", "north/..", "nörth", "north\u200b", "NORTH", "n" * 33, "-x", "north\n"),
+        *("=1+1", "@SUM(1)", 'x"} 1', "<b>", "_pool"),
+    ],
 )
 def test_an_object_whose_name_is_no_sites_is_named_and_not_shown_as_one(documents, store, key):
     store.put(f"v1/heartbeats/{key}.json", encode(documents.heartbeat("north").to_json()), **WRITTEN)
     status = aggregate_once(store, documents.now)
     assert status.sites == ()
     assert "not a site's name" in status.errors[0]
-    assert set(store.objects) == {f"v1/heartbeats/{key}.json", "v1/status.json", "index.html"}
+    aggregate_once(store, documents.now + timedelta(minutes=10))
+    of_sites = [name for name in store.objects if name.startswith(("sites/", "badges/"))]
+    assert of_sites == ["badges/_pool.svg"]
+    assert store.objects["v1/history/sites-5min.csv"].count(b"\n") == 1, "its head"
+    assert not [line for line in store.objects["v1/metrics.txt"].splitlines() if b'site="' in line]
 
 
 @pytest.mark.parametrize("year", [1, 1970, 2025, 2100, 9999])
@@ -188,9 +282,10 @@ def test_a_heartbeat_with_everything_at_its_bound_is_shown_and_one_byte_more_is_
     store.put("v1/heartbeats/evil.json", full, **WRITTEN)
     status = aggregate_once(store, documents.now)
     assert (status.sites[0].state, len(status.sites[0].shapes) > 20) == ("ok", True)
-    page = store.objects["index.html"].decode()
-    read_page(page)
-    assert len(page) < 16 * MAX_HEARTBEAT_BYTES
+    read_pages(store.objects, read_page)
+    for key in ("index.html", "groups.html", "sites/evil.html", "v1/metrics.txt", "feed.xml"):
+        assert len(store.objects[key]) < 16 * MAX_HEARTBEAT_BYTES, key
+    assert samples(store.objects)
     store.put("v1/heartbeats/evil.json", full + b" ", **WRITTEN)
     assert aggregate_once(store, documents.now).sites[0].state == "unreadable"
 
@@ -213,4 +308,4 @@ def test_a_heartbeat_that_is_none_is_shown_as_such_beside_the_others(documents, 
     status = aggregate_once(store, documents.now)
     assert {site.site: site.state for site in status.sites} == {"evil": "unreadable", "north": "ok"}
     assert len(status.sites[0].errors[0]) <= MAX_TEXT
-    read_page(render(status))
+    assert set(read_pages(store.objects, read_page)) >= {"index.html", "groups.html", "sites/evil.html"}

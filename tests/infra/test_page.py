@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from glidepost.infra.aggregator.aggregate import aggregate
 from glidepost.infra.aggregator.overview import MAX_SITES
 from glidepost.infra.aggregator.page import GROUPS, INDEX, MAX_GROUPS, POLICY, pages
+from glidepost.infra.aggregator.site_view import site_page
 from glidepost.schema.demand import Other, ScheddView
 
 ALLOWED_LINKS = re.compile(
@@ -189,6 +190,29 @@ def test_a_sites_page_shows_its_breaker_its_clock_and_its_version(read_page):
     assert "since 2026-11-22 07:14:05 UTC ( 2 h ago ), until 2026-11-22 09:49:05 UTC ( in 35 min )" in text
     assert "Glidepost 0.1.0 Clock right beside the store's Demand acted on 918 1 min old when it was read" in text
     assert "Clock 1 min behind" in read_page(files["sites/site-002.html"]).text
+
+
+@pytest.mark.parametrize(
+    ("left", "value", "level"),
+    [
+        (timedelta(hours=41), "good for 41 h", ""),
+        (timedelta(hours=6), "good for 6 h", ""),
+        (timedelta(hours=6, seconds=-1), "good for 5 h 59 min", "warn"),
+        (timedelta(0), "expired", "warn"),
+        (timedelta(days=-400), "expired", "warn"),
+    ],
+)
+def test_a_sites_page_says_how_long_its_pool_token_is_good(documents, read_page, left, value, level):
+    heartbeat = documents.heartbeat("north", token_expires_at=documents.now + left)
+    status = aggregate(None, {"north": heartbeat}, [], documents.now)
+    (fact,) = (fact for fact in site_page(status.sites[0], status).facts if fact.name == "Pool token")
+    assert (fact.value, fact.level) == (value, level)
+    assert f"Pool token {value}" in read_page(html(pages(status, {}))["sites/north.html"]).text
+
+
+def test_a_site_that_does_not_say_when_its_token_ends_is_not_asked(documents):
+    status = aggregate(None, {"north": documents.heartbeat("north")}, [], documents.now)
+    assert "Pool token" not in {fact.name for fact in site_page(status.sites[0], status).facts}
 
 
 def test_the_figures_are_said_in_words_too(read_page):

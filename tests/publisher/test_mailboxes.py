@@ -2,16 +2,17 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from glidepost.publisher import mailboxes
+from glidepost.publisher import kept, mailboxes
 from glidepost.publisher.forms import MAX_HEARTBEAT_BYTES, MAX_LOG_BYTES, Forms
 from glidepost.publisher.s3 import Connection
 from glidepost.publisher.store import S3Store
 from glidepost.schema.document import encode
-from glidepost.schema.errors import ConfigError
+from glidepost.schema.errors import ConfigError, StoreError
 from glidepost.schema.keys import PublicKey, SigningKey
 from glidepost.schema.mailbox import Letter, Mailbox
 from glidepost.schema.publisher_config import StoreSettings
@@ -22,7 +23,8 @@ KEY = "v1/sites/north.json"
 
 @pytest.fixture
 def renew(store, make_pool, pool_key, site_key, now):
-    """Renews the mailboxes: renew() for north, renew(pool, south=key) for others."""
+    """Renews the mailboxes: renew() for north, renew(pool, south=key) for others; it remembers as a publisher does."""
+    memory = kept.Memory(())
 
     def run(
         pool=None,
@@ -35,7 +37,7 @@ def renew(store, make_pool, pool_key, site_key, now):
     ):
         sites = sites or {"north": site_key.public}
         office = mailboxes.Office(store, pool or make_pool(), signer, token_settings)
-        return mailboxes.renew(office, sites, now=now + at)
+        return mailboxes.renew(office, sites, memory, now=now + at)
 
     return run
 
@@ -228,3 +230,87 @@ def test_without_the_forms_credentials_mailboxes_stay_and_it_is_said_once(renew,
     renewed, failures = renew(store=broken, at=timedelta(hours=7), north=site_key.public, south=site_key.public)
     assert (renewed, [error.what for error in failures]) == ([], ["[store] forms_credentials: forms.ini is missing"])
     assert store.get(KEY) == before
+
+
+# Which are read
+
+
+@pytest.fixture
+def fetched(store, monkeypatch) -> list[str]:
+    """The keys of the mailboxes that were read."""
+    keys: list[str] = []
+    fetch = store.fetch
+    monkeypatch.setattr(store, "fetch", lambda key, **limits: (keys.append(key), fetch(key, **limits))[1])
+    return keys
+
+
+def test_one_that_was_found_good_is_not_read_until_it_is_due(renew, fetched):
+    renew()
+    assert renew(at=timedelta(minutes=1)) == ([], [])
+    assert fetched == [KEY, KEY], "whether there is one, and what was written"
+    for minutes in (2, 60, 359):
+        assert renew(at=timedelta(minutes=minutes)) == ([], [])
+    assert len(fetched) == 2
+    assert renew(at=timedelta(hours=6)) == (["north"], [])
+    assert len(fetched) == 3
+
+
+def test_one_that_was_changed_is_read_and_replaced(renew, store, fetched):
+    renew()
+    renew()
+    store.put(KEY, b"{}", content_type="application/json", cache_seconds=0)
+    assert renew() == (["north"], [])
+    assert fetched[2:] == [KEY]
+
+
+def test_one_that_was_removed_is_written_again(renew, store):
+    renew()
+    renew()
+    store.delete(KEY)
+    assert renew() == (["north"], [])
+    assert store.get(KEY)
+
+
+def test_what_is_known_does_not_outlast_a_change_of_key_signer_or_settings(renew):
+    renew()
+    assert renew() == ([], [])
+    assert renew(north=SigningKey.generate().public) == (["north"], [])
+    assert renew() == (["north"], [])
+    assert renew() == ([], [])
+    assert renew(signer=SigningKey.generate()) == (["north"], [])
+    assert renew() == (["north"], [])
+    assert renew() == ([], [])
+    assert renew(token_settings=("x",)) == (["north"], [])
+
+
+def test_a_clock_that_was_set_back_makes_it_be_read_and_renewed(renew):
+    renew(at=timedelta(hours=1))
+    renew(at=timedelta(hours=1))
+    assert renew() == (["north"], [])
+
+
+def test_a_store_that_cannot_list_or_gives_no_etags_is_read_each_time(renew, store, fetched, monkeypatch):
+    renew()
+    renew()
+    entries = store.entries
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "entries", lambda prefix: [replace(item, etag="") for item in entries(prefix)])
+        assert renew() == ([], [])
+    assert len(fetched) == 3
+
+    def refuse(prefix):
+        raise StoreError(f"LIST {prefix}: AccessDenied", hint="in this test")
+
+    monkeypatch.setattr(store, "entries", refuse)
+    assert renew() == ([], [])
+    assert len(fetched) == 4
+
+
+def test_one_that_is_far_too_large_is_not_read_and_fails_for_its_site_only(
+    renew, store, site_key, fetched, monkeypatch
+):
+    monkeypatch.setattr(mailboxes, "MAX_DOCUMENT_BYTES", 10)
+    store.put(KEY, b"x" * 11, content_type="application/json", cache_seconds=0)
+    renewed, failures = renew(north=site_key.public, south=site_key.public)
+    assert (renewed, [error.what for error in failures]) == (["south"], [f"{KEY}: 11 bytes, more than 10"])
+    assert KEY not in fetched

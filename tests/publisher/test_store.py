@@ -35,6 +35,15 @@ def test_what_was_written_is_read_and_listed(store):
     assert store.list("v1/") == ["v1/a", "v1/b"]
 
 
+@pytest.mark.parametrize("compress_above", [None, 0])
+def test_an_object_is_read_with_the_etag_that_the_list_says(store, compress_above):
+    for body in (b"1", b"2"):
+        store.put("v1/a", body, content_type="text/plain", cache_seconds=5, compress_above=compress_above)
+        found = store.fetch("v1/a")
+        assert (found.body, found.etag) == (body, store.entries("v1/a")[0].etag)
+    assert store.fetch("v1/none") is None
+
+
 def test_a_key_exists_only_whole(store):
     store.put("v1/ab", b"1", content_type="text/plain", cache_seconds=5)
     assert [store.exists(key) for key in ("v1/ab", "v1/a", "v1/")] == [True, False, False]

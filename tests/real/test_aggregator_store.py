@@ -1,14 +1,16 @@
-"""The aggregator on a real S3 server: what it keeps there, and what it makes of that when it is damaged."""
+"""The aggregator on a real S3 server, with the publisher's key: what it keeps there, and makes of that when damaged."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from glidepost.infra.aggregator.run import aggregate_once
+from glidepost.infra.demo.identities import read_keys, s3_client
 from glidepost.publisher.store import S3Store
 from glidepost.schema import status
 
@@ -17,9 +19,10 @@ EXAMPLE = json.loads((Path(status.__file__).parent / "heartbeat-1.example.json")
 
 
 class Counted(S3Store):
-    """A store that remembers what was read of it."""
+    """A store that remembers what was read of it. `any_key` is the same with the administrator's key."""
 
     read: list[str]
+    any_key: S3Store
 
     def get(self, key, **more):
         self.read.append(key)
@@ -28,17 +31,20 @@ class Counted(S3Store):
 
 @pytest.fixture
 def bucket(store):
-    made = Counted(store.client(), store.bucket, "aggregator-test/")
+    own = replace(store, bucket="aggregator")
+    own.make_bucket()
+    made = Counted(s3_client(own.endpoint, read_keys(own.credentials)), own.bucket, "")
     made.read = []
+    made.any_key = S3Store(own.client(), own.bucket, "")
     yield made
     for key in made.list(""):
-        made.delete(key)
+        made.any_key.delete(key)
 
 
 def report(bucket, site, minute, sequence=1):
     at = START + timedelta(minutes=minute)
     body = json.dumps({**EXAMPLE, "site": site, "sequence": sequence, "sent_at": f"{at:%Y-%m-%dT%H:%M:%SZ}"}).encode()
-    bucket.put(f"v1/heartbeats/{site}.json", body, content_type="application/json", cache_seconds=0)
+    bucket.any_key.put(f"v1/heartbeats/{site}.json", body, content_type="application/json", cache_seconds=0)
 
 
 def heartbeats_read(bucket):
@@ -76,6 +82,7 @@ def test_the_page_of_a_site_that_is_gone_is_removed(bucket):
     report(bucket, "north", 0)
     aggregate_once(bucket, START)
     assert "sites/north.html" in bucket.list("sites/")
-    bucket.delete("v1/heartbeats/north.json")
+    assert "badges/north.svg" in bucket.list("badges/")
+    bucket.any_key.delete("v1/heartbeats/north.json")
     aggregate_once(bucket, START + timedelta(minutes=1))
-    assert bucket.list("sites/") == []
+    assert (bucket.list("sites/"), bucket.list("badges/")) == ([], ["badges/_pool.svg"])

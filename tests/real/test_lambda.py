@@ -23,7 +23,7 @@ EVENTS = Path(__file__).parents[1] / "infra" / "events"
 @pytest.fixture(scope="module")
 def bucket(store: Store) -> Store:
     bucket = dataclasses.replace(store, bucket="lambda")
-    bucket.client().create_bucket(Bucket=bucket.bucket)
+    bucket.make_bucket()
     return bucket
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,11 +12,11 @@ from typing import Any
 
 import pytest
 from counting_proxy import Proxy, counting
+from pool_tokens import make_token
 
 from glidepost.infra import cost
 from glidepost.infra.aggregator.files import SITE_PAGE_S
 from glidepost.infra.aggregator.run import aggregate_once
-from glidepost.infra.demo.store import public_policy
 from glidepost.infra.demo.testbed import Store
 from glidepost.publisher import cycle
 from glidepost.publisher.census import Answer, Row, ScheddAnswer
@@ -60,7 +59,7 @@ class Pool:
         return Answer((ScheddAnswer("ap1", (row,), None),), ())
 
     def token(self, site: str) -> str:
-        return f"aaa.{site}.ccc"
+        return make_token(NOW, sub=f"glidein-{site}@pool")
 
 
 @dataclass
@@ -82,7 +81,11 @@ class Scene:
                 str(self.folder / "pool.key"), str(self.folder / "sites.toml"), state=str(self.folder)
             ),
             store=StoreSettings(
-                self.bucket.bucket, self.public_url, self.proxy.url, credentials=str(self.bucket.credentials)
+                self.bucket.bucket,
+                self.public_url,
+                self.proxy.url,
+                credentials=str(self.bucket.credentials),
+                forms_credentials=str(self.bucket.forms_credentials),
             ),
         )
 
@@ -134,9 +137,8 @@ class Scene:
 @pytest.fixture(params=[1, 4])
 def scene(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> Iterator[Scene]:
     bucket = replace(store, bucket=f"requests-{request.param}")
+    bucket.make_bucket()
     client = bucket.client()
-    client.create_bucket(Bucket=bucket.bucket)
-    client.put_bucket_policy(Bucket=bucket.bucket, Policy=json.dumps(public_policy(bucket.bucket)))
     with counting(store.endpoint) as proxy:
         scene = Scene(proxy, tmp_path, bucket, request.param)
         scene.enroll()
@@ -146,16 +148,29 @@ def scene(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> Itera
     client.delete_bucket(Bucket=bucket.bucket)
 
 
-def test_a_publisher_that_has_nothing_new_reads_two_objects_of_each_site(scene: Scene) -> None:
-    scene.report(*range(scene.sites))
+def test_a_publisher_lists_and_reads_what_is_new_only(scene: Scene) -> None:
+    expected, sites = cost.PUBLISHER, scene.sites
+    nothing_new = (expected.writes, expected.reads)
+    scene.report(*range(sites))
     first = scene.counted(scene.publish)
-    assert first[0] == scene.sites + 1, "a mailbox each, and the demand"
-    expected = cost.PUBLISHER
+    assert first[0] == expected.writes + sites + 2, "a mailbox each, the demand, and the pool's keys"
+    scene.counted(scene.publish)  # looks once at each mailbox that the first has written
     for _ in range(2):
-        assert scene.counted(scene.publish) == (
-            expected.writes + scene.sites * expected.writes_per_site,
-            expected.reads + scene.sites * expected.reads_per_site,
-        )
+        assert scene.counted(scene.publish) == nothing_new
+    scene.report(0)
+    writes, reads = scene.counted(scene.publish)
+    assert reads == expected.reads + cost.READS_PER_HEARTBEAT
+    assert writes == expected.writes
+    assert scene.counted(scene.publish) == nothing_new
+
+
+def test_a_publisher_reads_a_mailbox_twice_when_it_renews_it(scene: Scene) -> None:
+    for _ in range(2):
+        scene.publish()
+    scene.minutes += int(RENEW_AFTER / MINUTE)
+    runs = [scene.counted(scene.publish) for _ in range(3)]
+    reads = sum(run[1] - cost.PUBLISHER.reads for run in runs)
+    assert reads == scene.sites * cost.READS_PER_MAILBOX
 
 
 def test_an_aggregator_writes_and_reads_as_often_as_the_bill_says(scene: Scene) -> None:
@@ -174,7 +189,7 @@ def test_an_aggregator_writes_and_reads_as_often_as_the_bill_says(scene: Scene) 
     assert reads == pytest.approx(runs * per_run.reads + scene.sites * cost.READS_PER_HEARTBEAT, rel=0.06)
 
 
-def test_a_site_fetches_two_documents_a_cycle_and_writes_one(scene: Scene) -> None:
+def test_a_site_fetches_three_documents_a_cycle_and_writes_one(scene: Scene) -> None:
     scene.publish()
     (scene.folder / "scratch").mkdir()
     config = scene.folder / "puller.toml"

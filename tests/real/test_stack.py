@@ -17,11 +17,30 @@ from glidepost.infra.cloud.policy import page_policy
 from glidepost.infra.demo import scene
 from glidepost.infra.demo.ministack import get_ministack
 from glidepost.infra.demo.testbed import Account, Pool, wait_until
+from glidepost.schema.keys import SigningKey
 from glidepost.schema.publisher_config import PublisherConfig
 
 WRITTEN = ("v1/keys.json", "v1/sites/a.json", "v1/glidein/x.tar.gz", "v1/status.json", "index.html")
 WRITTEN += ("v1/heartbeats/a.json", "v1/logs/a/b.tar.gz", "v1/history/x", "sites/a.html", "v1/aggregator/kept.json")
+WRITTEN += ("v1/aggregator/problems.json",)
 WHERE = ("--name", "gp", "--region", REGION)
+PULLER = """\
+[site]
+name = "{site}"
+key = "site.key"
+state = "state"
+[pool]
+url = "{url}"
+public_key = "{key}"
+[shapes.tiny]
+backend = "local"
+cpus = 1
+memory = "512MiB"
+disk = "1GiB"
+walltime = "1h"
+max_total = 1
+scratch = "scratch"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +129,7 @@ def test_each_key_may_do_what_it_must_and_nothing_else(deployed: Deployed) -> No
         "v1/history/x": "AccessDenied",
         "sites/a.html": "AccessDenied",
         "v1/aggregator/kept.json": "AccessDenied",
+        "v1/aggregator/problems.json": "ok",
     }
     assert {
         key: deployed.code("forms", "put_object", Key=key, **put)
@@ -130,28 +150,30 @@ def test_each_key_may_do_what_it_must_and_nothing_else(deployed: Deployed) -> No
     for key in ("v1/sites/a.json", "v1/check/probe.json"):
         assert deployed.code("publisher", "delete_object", Key=key) == "ok"
     assert deployed.code("forms", "delete_object", Key="v1/heartbeats/a.json") == "AccessDenied"
-    for key in ("v1/keys.json", "v1/glidein/x.tar.gz", "v1/heartbeats/a.json", "v1/logs/a/b.tar.gz"):
+    for key in (item["Key"] for item in deployed.s3().list_objects_v2(Bucket=deployed.bucket)["Contents"]):
         deployed.s3().delete_object(Bucket=deployed.bucket, Key=key)
 
 
 @pytest.mark.timeout(300)  # the schedule is AWS's, of a minute
 def test_a_demand_a_form_and_the_schedule_make_the_page(deployed: Deployed, pool: Pool) -> None:
     config = publisher(deployed, pool)
-    for words in (("keys", "generate", str(deployed.folder / "pool.key")), ("publisher", "run", "--config", config)):
-        code, said = deployed.aws.glidepost(*words, keys="administrator")
-        assert code == 0, said
+    puller = enrolled(deployed, config, "north")
+    run(deployed, "publisher", "run", "--config", config)
+    run(deployed, "puller", "run", "--config", puller)  # (its form is of the minter's key)
+    (sent,) = deployed.s3().list_objects_v2(Bucket=deployed.bucket, Prefix="v1/heartbeats/")["Contents"]
+    assert sent["Key"] == "v1/heartbeats/north.json"
     assert requests.get(f"{deployed.site.url}/v1/demand.json", timeout=10).json()["pool"] == "demo"
-    assert post_heartbeat(deployed, "north").status_code == 204
     assert post_heartbeat(deployed, "north", body=b"x" * 70_000).status_code == 400
     assert post_heartbeat(deployed, "north", key="v1/heartbeats/south.json").status_code == 403
 
     def shows_the_site() -> bool:
-        return "north" in requests.get(f"{deployed.site.url}/", timeout=10).text
+        page = requests.get(f"{deployed.site.url}/sites/north.html", timeout=10)
+        return page.status_code == 200 and "Last heard" in page.text
 
     # Nobody runs the aggregator but the schedule.
     assert wait_until(shows_the_site, 150, step_s=2), last_log(deployed)
     status = requests.get(f"{deployed.site.url}/v1/status.json", timeout=10).json()
-    assert (status["pool"], [site["site"] for site in status["sites"]]) == ("demo", ["north"])
+    assert (status["pool"], [(site["site"], site["state"]) for site in status["sites"]]) == ("demo", [("north", "ok")])
     private = {
         key: requests.get(f"{deployed.site.url}/{key}", timeout=10).status_code
         for key in ("v1/heartbeats/north.json", "v1/logs/a", "v1/aggregator/kept.json", "")
@@ -160,11 +182,31 @@ def test_a_demand_a_form_and_the_schedule_make_the_page(deployed: Deployed, pool
     assert set(private.values()) <= {403, 404}, private
 
 
+def run(deployed: Deployed, *words: object) -> str:
+    """Returns what a command says that must succeed."""
+    code, said = deployed.aws.glidepost(*words)
+    assert code == 0, said
+    return said
+
+
+def enrolled(deployed: Deployed, config: Path, site: str) -> Path:
+    """Returns the configuration of a site, enrolled, whose glideins are too small for any user job."""
+    pool_key, key = deployed.folder / "pool.key", deployed.folder / "site.key"
+    run(deployed, "keys", "generate", pool_key)
+    run(deployed, "keys", "generate", key, "--site", site)
+    line = f"glidepost-site {site} {SigningKey.load(key).public}"
+    run(deployed, "publisher", "enroll", line, "--config", config)
+    puller = deployed.folder / "puller.toml"
+    (deployed.folder / "scratch").mkdir()
+    puller.write_text(PULLER.format(site=site, url=deployed.site.url, key=SigningKey.load(pool_key).public))
+    return puller
+
+
 def publisher(deployed: Deployed, pool: Pool) -> Path:
     """Returns the file of a publisher with the deployed [store], and nothing else of the store's."""
 
     class Nowhere:
-        endpoint = bucket = credentials = public_url = "x"
+        endpoint = bucket = credentials = forms_credentials = public_url = "x"
 
     text = scene.publisher_toml(pool, Nowhere(), Path("none"))  # type: ignore[arg-type]
     before = text.partition("[store]")[0]

@@ -71,9 +71,9 @@ class Front:
     def get(self, path: str, **more: Any) -> requests.Response:
         return requests.get(f"{self.url}/{path}", timeout=10, verify=str(self.certificate), **more)
 
-    def client(self) -> Any:
-        """Returns a client with the publisher's key that goes through nginx, as the publisher does."""
-        access_key, secret_key = read_keys(self.store.credentials)
+    def client(self, keys: Path) -> Any:
+        """Returns a client with the keys in a file that goes through nginx, as the publisher does."""
+        access_key, secret_key = read_keys(keys)
         return boto3.client(
             "s3",
             endpoint_url=self.url,
@@ -139,7 +139,7 @@ def put(front: Front, key: str, body: bytes) -> None:
 
 def test_cron_makes_a_page_that_anybody_can_read_over_tls(front: Front, tmp_path: Path) -> None:
     heartbeat = Heartbeat("north", "i", "0.1.0", 1, datetime.now(timezone.utc), ())
-    form = front.client().generate_presigned_post(
+    form = front.client(front.store.forms_credentials).generate_presigned_post(
         "glidepost",
         "v1/heartbeats/north.json",
         Fields={"Content-Type": "application/json"},
@@ -174,7 +174,7 @@ def aggregator(front: Front, folder: Path) -> Path:
     text = block("toml").replace("https://glidepost.example.org", front.url)
     assert text.count(front.url) == 2
     text = text.replace('"publisher.ini"', json.dumps(str(front.store.credentials)))
-    text = text.replace('"forms.ini"', json.dumps(str(front.store.credentials)))
+    text = text.replace('"forms.ini"', json.dumps(str(front.store.forms_credentials)))
     pool = '[pool]\nname = "demo"\ncollectors = ["127.0.0.1:9618"]\ntrust_domain = "pool.test"\n'
     (folder / "sites.toml").write_text("")
     config = folder / "publisher.toml"

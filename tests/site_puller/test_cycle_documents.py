@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from pool_tokens import ENDLESS
+from pool_tokens import ENDLESS, make_token
 
 from glidepost.schema.errors import ConfigError, StoreError, UntrustedDocument
 from glidepost.schema.keys import SigningKey
@@ -103,6 +103,20 @@ def test_heartbeats_are_sent_on_change_and_every_15_minutes(run_cycle, publish, 
         sent.append(len(web.posts))
     assert sent == [1, 1, 1, 2, 2]
     assert web.last_heartbeat().sequence == 2
+
+
+def test_a_heartbeat_says_when_the_pool_token_ends_and_a_new_token_alone_is_no_reason_to_send(
+    run_cycle, publish, web, now
+):
+    publish()
+    run_cycle()
+    assert web.last_heartbeat().token_expires_at is None
+    for minutes, sent in ((5, 1), (10, 1), (15, 2)):
+        web.date = now + minutes * MINUTE
+        publish(at=web.date, token=make_token(web.date, timedelta(hours=48)))
+        run_cycle(at=minutes * MINUTE)
+        assert len(web.posts) == sent
+    assert web.last_heartbeat().token_expires_at == now + 15 * MINUTE + timedelta(hours=48)
 
 
 def test_outcomes_are_reported_once(run_cycle, publish, web, state):

@@ -88,7 +88,7 @@ def test_the_same_again_is_not_due_for_15_minutes(report, now):
 
 
 def test_what_changes_by_itself_makes_none_due(report, now):
-    again = replace(report, sequence=2, demand_sequence=6, demand_age_s=30, clock_skew_s=1)
+    again = replace(report, sequence=2, demand_sequence=6, demand_age_s=30, clock_skew_s=1, token_expires_at=now)
     assert not heartbeat.is_due(again, report, now)
 
 

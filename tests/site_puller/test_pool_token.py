@@ -39,6 +39,13 @@ def test_an_end_with_a_fraction_is_rounded_down():
     assert idtoken.expiry(f"aaa.{encoded({'exp': 1.9})}.ccc") == 1
 
 
+def test_its_end_is_a_time_whatever_number_it_holds(now):
+    assert TokenLife.of(make_token(now, HOUR)).expires_at == now + HOUR
+    assert TokenLife.of(ENDLESS).expires_at is None
+    for end in (-(10**30), 10**30):
+        assert TokenLife(end).expires_at.year in {1970, 6325}
+
+
 def test_a_glidein_that_the_token_outlives_by_the_margin_is_not_held_back(make_shape, now):
     shape = make_shape(walltime_s=3600)
     good = TokenLife.of(make_token(now, HOUR + timedelta(seconds=MARGIN_S)))

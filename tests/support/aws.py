@@ -91,9 +91,12 @@ class Aws:
 
     def glidepost(self, *words: object, keys: str = "administrator", answer: str = "") -> tuple[int, str]:
         """Runs a command of ours in this account; returns its exit code and all that it says."""
+        environment = self.environment(keys)
+        if words[0] == "puller":  # (not for others: pip looks at it too)
+            environment["REQUESTS_CA_BUNDLE"] = str(self.certificate)
         done = subprocess.run(
             [str(PROGRAM), *map(str, words)],
-            env=self.environment(keys),
+            env=environment,
             input=answer,
             capture_output=True,
             text=True,
