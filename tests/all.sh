@@ -17,7 +17,7 @@ glidein=$!
 "${python}" -m pytest tests/real -k 'not (glidein or puller)' >"${work}/real.log" 2>&1 &
 real=$!
 trap 'kill "${real}" "${glidein}" 2>/dev/null' INT TERM HUP
-"${python}" -m pytest -m 'not real'
+"${python}" -m pytest -m 'not real' --durations=15
 status=$?
 "${python}" tests/support/branches.py || status=1
 if [ -n "${GLIDEPOST_PYTHONS:-}" ]; then tests/pythons.sh || status=1; fi
