@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 import pytest
 import requests
+from buckets import empty
 
 from glidepost.infra.cloud.policy import page_policy
 from glidepost.infra.demo.condor import fetch
@@ -88,6 +89,7 @@ class Front:
 def front(account: Account, work: Path, store: Store, session_folder: Path) -> Iterator[Front]:
     fetch("get_nginx.sh", work / "nginx", work / "debs", StoreError)
     bucket = replace(store, bucket="glidepost")
+    empty(bucket)
     bucket.client().put_bucket_policy(Bucket=bucket.bucket, Policy=json.dumps(json.loads(block("json"))))
     folder = account.make_folder(session_folder / "nginx")
     port = next(port for port in random.sample(range(22_000, 32_000), k=1000) if is_free(port))
