@@ -13,7 +13,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,7 +24,7 @@ from glidepost.schema.errors import StoreError
 
 from .account import CLEAN_ENVIRONMENT, Account, make_passable
 from .identities import Users, forms_policy, public_policy, publisher_policy, read_keys, s3_client, write_keys
-from .processes import MARK, daemons_of, end_daemons, is_free, last_lines, wait_until
+from .processes import daemons_of, end_daemons, failure_to_come_up, is_free, last_lines, launch
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -102,18 +102,8 @@ class MiniStack:
         """
         if not daemons_of(self.folder):
             self._launch()
-        failure: list[Exception] = []
-
-        def is_ready() -> bool:
-            try:
-                self.make_bucket()
-            except (BotoCoreError, ClientError) as error:
-                failure[:] = [error]
-                return not daemons_of(self.folder)
-            failure.clear()
-            return True
-
-        if not wait_until(is_ready, deadline_s=30) or failure:
+        failure = failure_to_come_up(self.folder, self.make_bucket, (BotoCoreError, ClientError), deadline_s=30)
+        if failure:
             logs = last_lines([self.folder / "log"])
             self.stop()
             raise StoreError(f"MiniStack did not come up: {failure}", hint=f"its log says\n  {logs}")
@@ -133,43 +123,42 @@ class MiniStack:
         return self.folder / "root.ini"
 
     def _launch(self) -> None:
-        make_passable(self.folder)
-        state = self.account.make_folder(self.folder / "state", 0o700)
-        write_keys(self._root, f"GP{secrets.token_hex(9).upper()}", secrets.token_urlsafe(30))
-        port = next(port for port in random.sample(range(22_000, 32_000), k=1000) if is_free(port))
-        (self.folder / "port").write_text(str(port))
-        access_key, secret_key = read_keys(self._root)
-        environment = {
-            **CLEAN_ENVIRONMENT,
-            MARK: str(self.folder.resolve()),
-            "AUTH": "true",
-            "AWS_ACCESS_KEY_ID": access_key,
-            "AWS_SECRET_ACCESS_KEY": secret_key,
-            "BIND_HOST": "127.0.0.1",  # the default is every address of this host
-            "GATEWAY_PORT": str(port),
-            "MINISTACK_HOST": "127.0.0.1",
-            "SERVICES": "s3,iam",
-            "IOT_MTLS_ENABLED": "0",
-            "SFTP_ENABLED": "0",
-            "STATE_DIR": str(state),
-            "TMPDIR": str(state),
-            "HOME": str(state),
-        }
-        with (self.folder / "log").open("wb") as log:
-            # Started by a shell that ends at once: the server outlives us, and is nobody's unreaped child.
-            # As the caller where the account cannot run this Python, which may be below a home folder.
-            prefix = self.account.prefix if self.account.can("x", self.program) else ()
-            command = [*prefix, "/bin/sh", "-c", '"$@" &', "sh", str(self.program), "-m", "ministack"]
-            subprocess.run(
-                command,
-                env=environment,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                check=True,
-            )
+        launch_ministack(self.account, self.program, self.folder, {"SERVICES": "s3,iam"})
+
+
+def launch_ministack(account: Account, python: Path, folder: Path, settings: Mapping[str, str]) -> None:
+    """Starts a MiniStack that looks at signatures, and writes its port and its root key (root.ini) into its folder.
+
+    Args:
+        account: Who runs it.
+        python: Of its virtual environment.
+        folder: Its own.
+        settings: Beside those that every one has.
+    """
+    make_passable(folder)
+    state = str(account.make_folder(folder / "state", 0o700))
+    write_keys(folder / "root.ini", f"GP{secrets.token_hex(9).upper()}", secrets.token_urlsafe(30))
+    access_key, secret_key = read_keys(folder / "root.ini")
+    port = str(next(port for port in random.sample(range(22_000, 32_000), k=1000) if is_free(port)))
+    (folder / "port").write_text(port)
+    environment = {
+        **CLEAN_ENVIRONMENT,
+        "AUTH": "true",
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": secret_key,
+        "BIND_HOST": "127.0.0.1",  # the default is every address of this host
+        "GATEWAY_PORT": port,
+        "MINISTACK_HOST": "127.0.0.1",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "STATE_DIR": state,
+        "TMPDIR": state,
+        "HOME": state,
+        **settings,
+    }
+    # As the caller where the account cannot run this Python, which may be below a home folder.
+    prefix = account.prefix if account.can("x", python) else ()
+    launch([str(python), "-m", "ministack"], prefix=prefix, env=environment, folder=folder, log=folder / "log")
 
 
 def get_ministack(work: Path) -> Path:

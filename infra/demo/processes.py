@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional
 
 MARK = "GLIDEPOST_DAEMON_OF"  # its value is the daemon's folder, without symbolic links
 
@@ -53,6 +54,49 @@ def wait_until(is_ready: Callable[[], bool], deadline_s: float, step_s: float = 
             return False
         time.sleep(step_s)
     return True
+
+
+def launch(command: Sequence[str], *, prefix: Sequence[str], env: Mapping[str, str], folder: Path, log: Path) -> None:
+    """Starts a server that outlives us, by a shell that ends at once: so it is nobody's unreaped child.
+
+    Args:
+        command: What to run.
+        prefix: What makes it run as another account.
+        env: Its whole environment, but for the mark.
+        folder: Whose daemon it is.
+        log: Gets what it prints.
+    """
+    with log.open("wb") as output:
+        subprocess.run(
+            [*prefix, "/bin/sh", "-c", '"$@" &', "sh", *command],
+            env={**env, MARK: str(folder.resolve())},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            check=True,
+        )
+
+
+def failure_to_come_up(
+    folder: Path, use: Callable[[], object], errors: tuple[type[Exception], ...], deadline_s: float
+) -> Optional[Exception]:
+    """Returns None as soon as a server can be used; else why not, when its time is up or it has ended."""
+    failure: Optional[Exception] = None
+
+    def is_over() -> bool:
+        nonlocal failure
+        try:
+            use()
+        except errors as error:
+            failure = error
+            return not daemons_of(folder)
+        failure = None
+        return True
+
+    wait_until(is_over, deadline_s)
+    return failure
 
 
 def is_free(port: int) -> bool:

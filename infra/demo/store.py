@@ -11,7 +11,6 @@ import os
 import random
 import secrets
 import shutil
-import subprocess
 import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from glidepost.infra.demo.identities import (
     s3_client,
     write_keys,
 )
-from glidepost.infra.demo.processes import MARK, daemons_of, end_daemons, is_free, last_lines, wait_until
+from glidepost.infra.demo.processes import daemons_of, end_daemons, failure_to_come_up, is_free, last_lines, launch
 from glidepost.schema.errors import StoreError
 
 if TYPE_CHECKING:
@@ -107,19 +106,13 @@ class Store:
         if not daemons_of(self.folder):
             self._prepare()
             self._launch()
-        failure: list[Exception] = []
 
-        def is_ready() -> bool:
-            try:
-                self.make_bucket()
-                self._try_data()
-            except (BotoCoreError, ClientError) as error:
-                failure[:] = [error]
-                return not daemons_of(self.folder)
-            failure.clear()
-            return True
+        def use() -> None:
+            self.make_bucket()
+            self._try_data()
 
-        if not wait_until(is_ready, deadline_s=30) or failure:
+        failure = failure_to_come_up(self.folder, use, (BotoCoreError, ClientError), deadline_s=30)
+        if failure:
             logs = last_lines([self._log])
             self.stop()
             raise StoreError(f"SeaweedFS did not come up: {failure}", hint=f"its log says\n  {logs}")
@@ -193,18 +186,7 @@ class Store:
             "-admin.ui=false",
         ]
         weed = [str(self._program()), "-logtostderr=true", "mini", *arguments]
-        with self._log.open("wb") as log:
-            # Started by a shell that ends at once: the server outlives us, and is nobody's unreaped child.
-            subprocess.run(
-                [*self.account.prefix, "/bin/sh", "-c", '"$@" &', "sh", *weed],
-                env={**CLEAN_ENVIRONMENT, MARK: str(self.folder.resolve())},
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                check=True,
-            )
+        launch(weed, prefix=self.account.prefix, env=CLEAN_ENVIRONMENT, folder=self.folder, log=self._log)
 
     def _program(self) -> Path:
         """Returns the weed program; a copy, where it lies in a virtual environment that the account cannot enter."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import platform
-import random
-import secrets
 import shutil
 import ssl
 import subprocess
@@ -23,9 +21,10 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from glidepost.infra.demo.identities import Users, read_keys, write_keys
-from glidepost.infra.demo.processes import MARK, is_free
-from glidepost.infra.demo.testbed import CLEAN_ENVIRONMENT, Account, daemons_of, end_daemons, make_passable, wait_until
+from glidepost.infra.demo.identities import Users, read_keys
+from glidepost.infra.demo.ministack import launch_ministack
+from glidepost.infra.demo.processes import failure_to_come_up
+from glidepost.infra.demo.testbed import Account, end_daemons, make_passable
 
 REGION = "eu-central-1"
 SERVICES = "s3,iam,sts,lambda,logs,events,cloudformation,cloudfront,cloudwatch,monitoring,sns"
@@ -108,21 +107,11 @@ class Aws:
     def start(self) -> None:
         """Starts it, with its administrator."""
         self._launch()
-        failures: list[Exception] = []
-
-        def is_ready() -> bool:
-            try:
-                self._make_administrator()
-            except (BotoCoreError, ClientError) as error:
-                failures[:] = [error]
-                return not daemons_of(self.folder)
-            failures.clear()
-            return True
-
-        if not wait_until(is_ready, 60) or failures:
+        failure = failure_to_come_up(self.folder, self._make_administrator, (BotoCoreError, ClientError), 60)
+        if failure:
             log = (self.folder / "log").read_text()[-2000:]
             self.stop()
-            raise AssertionError(f"MiniStack did not come up: {failures}\n{log}")
+            raise AssertionError(f"MiniStack did not come up: {failure}\n{log}")
 
     def stop(self) -> None:
         assert not end_daemons(self.folder)
@@ -139,46 +128,16 @@ class Aws:
 
     def _launch(self) -> None:
         make_passable(self.folder)
-        state = self.account.make_folder(self.folder / "state", 0o700)
-        write_keys(self.folder / "root.ini", f"GP{secrets.token_hex(9).upper()}", secrets.token_urlsafe(30))
-        access_key, secret_key = read_keys(self.folder / "root.ini")
-        port = next(port for port in random.sample(range(22_000, 32_000), k=1000) if is_free(port))
-        (self.folder / "port").write_text(str(port))
-        key = self._certify()
-        environment = {
-            **CLEAN_ENVIRONMENT,
-            MARK: str(self.folder.resolve()),
-            "AUTH": "true",
+        settings = {
             "USE_SSL": "1",
             "MINISTACK_SSL_CERT": str(self.certificate),
-            "MINISTACK_SSL_KEY": str(key),
-            "AWS_ACCESS_KEY_ID": access_key,
-            "AWS_SECRET_ACCESS_KEY": secret_key,
-            "BIND_HOST": "127.0.0.1",
-            "GATEWAY_PORT": str(port),
-            "MINISTACK_HOST": "127.0.0.1",
+            "MINISTACK_SSL_KEY": str(self._certify()),
             "MINISTACK_REGION": REGION,
             "SERVICES": SERVICES,
-            "IOT_MTLS_ENABLED": "0",
-            "SFTP_ENABLED": "0",
-            "STATE_DIR": str(state),
-            "TMPDIR": str(state),
-            "HOME": str(state),
             "PYTHONPATH": str(self.libraries),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        prefix = self.account.prefix if self.account.can("x", self.python) else ()
-        with (self.folder / "log").open("wb") as log:
-            subprocess.run(
-                [*prefix, "/bin/sh", "-c", '"$@" &', "sh", str(self.python), "-m", "ministack"],
-                env=environment,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                check=True,
-            )
+        launch_ministack(self.account, self.python, self.folder, settings)
 
     def _certify(self) -> Path:
         key = self.folder / "key.pem"
