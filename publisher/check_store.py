@@ -23,6 +23,7 @@ from glidepost.schema.keychain import KEYS_KEY
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.publisher_config import PublisherConfig
 from glidepost.schema.signing import verify
+from glidepost.schema.store_keys import DEMAND_KEY
 from glidepost.schema.units import format_duration
 
 from . import publish
@@ -160,7 +161,7 @@ class StoreCheck:
         return f"demand {known.sequence} is signed by our key, and good for {_span(now, known.expires_at)}"
 
     def _read_demand(self) -> str:
-        url = f"{self._public}{publish.DEMAND_KEY}"
+        url = f"{self._public}{DEMAND_KEY}"
         stored = publish.read(publish.current(self._store))
         if stored is None:
             raise Skipped("nothing is published yet", remedy="glidepost publisher run, then check again")

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from glidepost.schema.checks import FAILED, show_finding
+from glidepost.schema.cli_options import config_option
 from glidepost.schema.command import complain
 from glidepost.schema.demand import Demand
 from glidepost.schema.errors import StoreError
@@ -22,7 +23,6 @@ from glidepost.schema.units import counted
 
 from . import cycle, publish, secret_files
 from .check_all import check as checks
-from .cli_options import config_option
 from .cli_sites import enroll, revoke, sites
 from .pool import Pool
 from .show import show as show_demand

@@ -11,13 +11,13 @@ from typing import Final, Optional
 import click
 from rich.console import Console
 
+from glidepost.schema.cli_options import config_option
 from glidepost.schema.errors import ConfigError
 from glidepost.schema.files import write_atomic
 from glidepost.schema.publisher_config import PublisherConfig
 from glidepost.schema.sites import CANARY, STABLE, load_sites
 
 from . import enrolment, revocation, site_list, site_terms
-from .cli_options import config_option
 from .tokens import identity
 
 _RECONFIG: Final = "condor_reconfig, on the central manager and each access point"

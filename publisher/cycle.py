@@ -15,6 +15,7 @@ from glidepost.schema.heartbeat import Heartbeat
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.publisher_config import PublisherConfig
 from glidepost.schema.sites import EnrolledSite, active, load_sites
+from glidepost.schema.store_keys import DEMAND_KEY
 
 from . import (
     census,
@@ -156,7 +157,7 @@ def _seen(reports: Mapping[str, Optional[Heartbeat]]) -> list[int]:
 def _refuse_other_pool(config: PublisherConfig, previous: Optional[Demand]) -> None:
     if previous and previous.pool != config.pool.name:
         raise ConfigError(
-            f"{publish.DEMAND_KEY} in {config.store.bucket} is of pool {previous.pool}, not {config.pool.name}",
+            f"{DEMAND_KEY} in {config.store.bucket} is of pool {previous.pool}, not {config.pool.name}",
             hint="give each pool a bucket or a [store] prefix of its own",
         )
 

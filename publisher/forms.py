@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Callable, Final, Optional
 
 from glidepost.schema.mailbox import FILENAME, Form
 from glidepost.schema.publisher_config import StoreSettings
+from glidepost.schema.store_keys import MAX_HEARTBEAT_BYTES, heartbeat_key
 
 from . import s3
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-MAX_HEARTBEAT_BYTES: Final = 65536
 MAX_LOG_BYTES: Final = 16 * 2**20  # of one glidein's logs, packed
 HEARTBEAT_TYPE: Final = "application/json"
 LOG_TYPE: Final = "application/gzip"
@@ -68,7 +68,7 @@ class Forms:
         Raises:
             ConfigError: when there are no credentials to sign with.
         """
-        key = f"v1/heartbeats/{site}.json"
+        key = heartbeat_key(site)
         return self.upload(key, content_type=HEARTBEAT_TYPE, max_bytes=MAX_HEARTBEAT_BYTES, life_s=life_s)
 
     def log(self, site: str, *, life_s: int) -> Optional[Form]:

@@ -10,23 +10,17 @@ from typing import Final, Optional, Union
 from glidepost.schema.document import parse_object
 from glidepost.schema.errors import UntrustedDocument
 from glidepost.schema.heartbeat import Heartbeat
+from glidepost.schema.store_keys import HEARTBEATS, MAX_HEARTBEAT_BYTES, heartbeat_key
 
 from . import kept
-from .forms import MAX_HEARTBEAT_BYTES
 from .store import Listed, S3Store
 
 LOG = logging.getLogger(__name__)
 
-PREFIX: Final = "v1/heartbeats/"
 # Of the 10 connections that boto3 keeps open.
 THREADS: Final = 8
 
 _Found = Union[kept.Body, UntrustedDocument, None]
-
-
-def key_of(site: str) -> str:
-    """Returns the store key of a site's heartbeat."""
-    return f"{PREFIX}{site}.json"
 
 
 def read(store: S3Store, sites: Collection[str], memory: kept.Memory) -> dict[str, Optional[Heartbeat]]:
@@ -40,12 +34,12 @@ def read(store: S3Store, sites: Collection[str], memory: kept.Memory) -> dict[st
     Raises:
         StoreError: when the store cannot be read.
     """
-    bodies = _bodies(store, {key_of(site) for site in sites}, memory.heartbeats)
+    bodies = _bodies(store, {heartbeat_key(site) for site in sites}, memory.heartbeats)
     memory.heartbeats = {key: body for key, body in bodies.items() if isinstance(body, kept.Body) and body.etag}
     found: dict[str, Optional[Heartbeat]] = {}
     for site in sites:
         try:
-            heartbeat = _parsed(site, bodies.get(key_of(site)))
+            heartbeat = _parsed(site, bodies.get(heartbeat_key(site)))
         except UntrustedDocument as error:
             LOG.warning("heartbeat unreadable site=%s error=%s", site, error.what)
             continue
@@ -60,7 +54,7 @@ def _bodies(store: S3Store, keys: Collection[str], known: Mapping[str, kept.Body
     """Returns what is under each key that is listed, from the memory where it has not changed."""
     bodies: dict[str, _Found] = {}
     changed = []
-    for item in store.entries(PREFIX):
+    for item in store.entries(HEARTBEATS):
         if item.key not in keys:
             continue
         old = known.get(item.key)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Optional, Protocol
+from typing import Final, Optional
 
 from nacl.exceptions import CryptoError
 
@@ -15,30 +15,17 @@ from glidepost.schema.errors import ConfigError, GlidepostError, StoreError, Unt
 from glidepost.schema.keys import PublicKey, SigningKey
 from glidepost.schema.mailbox import Letter, Mailbox
 from glidepost.schema.signing import sign, verify
+from glidepost.schema.store_keys import MAILBOXES, mailbox_key
 
 from . import kept
 from .forms import Forms
 from .store import Listed, S3Store
+from .tokens import TokenMaker
 
 LOG = logging.getLogger(__name__)
 
 RENEW_AFTER: Final = timedelta(hours=6)
 LIFE: Final = timedelta(hours=48)  # so sites still report while the publisher is down for a day
-
-
-class TokenMaker(Protocol):
-    """Makes pool tokens; `Pool` is the real one."""
-
-    def token(self, site: str) -> str:
-        """Returns a new token for the glideins of a site."""
-
-
-PREFIX: Final = "v1/sites/"
-
-
-def key_of(site: str) -> str:
-    """Returns the store key of a site's mailbox."""
-    return f"{PREFIX}{site}.json"
 
 
 @dataclass(frozen=True)
@@ -84,7 +71,7 @@ def renew(
     old, memory.mailboxes = memory.mailboxes, {}
     listed = _listed(office.store)
     for site, public in sites.items():
-        key, wanted = key_of(site), (site, public.key_id, settings, str(office.key.public))
+        key, wanted = mailbox_key(site), (site, public.key_id, settings, str(office.key.public))
         try:
             known, item = old.get(key), listed.get(key)
             if not (known and item and kept.is_same(known.etag, item.etag) and _is_good(known, wanted, now)):
@@ -102,14 +89,14 @@ def renew(
 def _write(office: Office, site: str, public: PublicKey, settings: str, now: datetime) -> None:
     letter = _letter(site, office.store.forms, office.tokens, now)
     body = encode(sign(_packed(letter, public, settings).to_json(), office.key))
-    office.store.put(key_of(site), body, content_type="application/json", cache_seconds=60)
+    office.store.put(mailbox_key(site), body, content_type="application/json", cache_seconds=60)
     LOG.info("mailbox renewed site=%s", site)
 
 
 def _listed(store: S3Store) -> dict[str, Listed]:
     """Returns the mailboxes that the store has, by key; none when it cannot say, so that each is read."""
     try:
-        return {item.key: item for item in store.entries(PREFIX)}
+        return {item.key: item for item in store.entries(MAILBOXES)}
     except StoreError as error:
         LOG.warning("mailboxes not listed, all are read error=%s", error.what)
         return {}

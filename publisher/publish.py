@@ -18,12 +18,12 @@ from glidepost.schema.errors import ConfigError, StoreError, UntrustedDocument
 from glidepost.schema.files import write_atomic
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.signing import sign, verify
+from glidepost.schema.store_keys import DEMAND_KEY
 
 from .store import COMPRESS_ABOVE, S3Store
 
 LOG = logging.getLogger(__name__)
 
-DEMAND_KEY: Final = "v1/demand.json"
 CACHE_SECONDS: Final = 15
 SIGNATURE_BYTES: Final = 256  # what `sign` adds, with room
 MAX_SEQUENCE: Final = 2**53 - 1  # the largest integer of RFC 8785

@@ -15,8 +15,8 @@ from glidepost.schema.document import parse_object
 from glidepost.schema.errors import GlidepostError, UntrustedDocument
 from glidepost.schema.mailbox import Mailbox
 from glidepost.schema.sites import EnrolledSite
+from glidepost.schema.store_keys import mailbox_key
 
-from . import mailboxes
 from .store import S3Store
 from .tokens import AUTHORIZATIONS, identity
 
@@ -84,14 +84,14 @@ def clear_mailboxes(store: S3Store, sites: Iterable[EnrolledSite]) -> list[Glide
 
 def _clear_mailbox(store: S3Store, site: EnrolledSite) -> None:
     if site.is_revoked or _holds_dead_token(store, site):
-        store.delete(mailboxes.key_of(site.name))
+        store.delete(mailbox_key(site.name))
         LOG.info("mailbox removed site=%s revoked=%s", site.name, site.is_revoked)
 
 
 def _holds_dead_token(store: S3Store, site: EnrolledSite) -> bool:
     if site.tokens_from is None:
         return False
-    body = store.get(mailboxes.key_of(site.name))
+    body = store.get(mailbox_key(site.name))
     try:
         return body is not None and Mailbox.from_json(parse_object(body, what="mailbox")).issued_at < site.tokens_from
     except UntrustedDocument:  # what is none is written anew anyway

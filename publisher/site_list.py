@@ -18,10 +18,9 @@ from glidepost.schema.heartbeat import Heartbeat
 from glidepost.schema.mailbox import Mailbox
 from glidepost.schema.publisher_config import PublisherConfig
 from glidepost.schema.sites import EnrolledSite, load_sites
+from glidepost.schema.store_keys import MAX_HEARTBEAT_BYTES, heartbeat_key, mailbox_key
 from glidepost.schema.units import format_duration
 
-from . import mailboxes
-from .forms import MAX_HEARTBEAT_BYTES
 from .offers import CLOCK_TOLERANCE, FRESH
 from .store import S3Store
 
@@ -81,9 +80,9 @@ def look(config: PublisherConfig, *, now: datetime) -> Found:
 
 def _seen(store: S3Store, row: Row, life: timedelta, now: datetime) -> Row:
     name = row.site.name
-    mailbox_at = _mailbox_at(store.get(mailboxes.key_of(name)), name)
+    mailbox_at = _mailbox_at(store.get(mailbox_key(name)), name)
     row = replace(row, mailbox_at=mailbox_at, token_ends_at=mailbox_at + life if mailbox_at else None)
-    body = store.get(f"v1/heartbeats/{name}.json")
+    body = store.get(heartbeat_key(name))
     if body is None:
         return replace(row, state="revoked" if row.site.is_revoked else "never")
     try:

@@ -13,6 +13,7 @@ from typing import Optional
 import click
 
 from . import rotation
+from .cli_options import config_option
 from .document import encode, parse_object
 from .errors import ConfigError, GlidepostError, UntrustedDocument
 from .files import AlreadyRunning, lock, write_atomic
@@ -21,14 +22,6 @@ from .keys import PublicKey, SigningKey
 from .publisher_config import PublisherConfig
 from .rotation import Changed, KeyFiles
 
-config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("publisher.toml"),
-    envvar="GLIDEPOST_PUBLISHER_CONFIG",
-    show_default=True,
-    help="The publisher's configuration.",
-)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 

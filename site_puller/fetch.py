@@ -17,9 +17,10 @@ from glidepost.schema.keys import SigningKey
 from glidepost.schema.mailbox import Letter, Mailbox
 from glidepost.schema.puller_config import PullerConfig
 from glidepost.schema.signing import verify
+from glidepost.schema.store_keys import DEMAND_KEY, mailbox_key
 
 from . import freshness
-from .source import DEMAND_KEY, MAX_STREAM_BYTES, Fetched, FolderSource, Source, StreamSource, mailbox_key, read_bounded
+from .source import MAX_STREAM_BYTES, Fetched, FolderSource, Source, StreamSource, read_bounded
 from .trust import Believed
 from .watchdog import limit
 from .web import PATIENCE, WebSource

@@ -8,10 +8,10 @@ from typing import Optional
 
 from glidepost.schema.puller_config import PullerConfig
 from glidepost.schema.secrets import close_own_file, refuse_open_file, refuse_open_folder
+from glidepost.schema.store_keys import mailbox_key
 
 from . import outbox
 from .heartbeat import outbox_folder
-from .source import mailbox_key
 
 
 def look(config: PullerConfig, carried: Optional[Path] = None) -> None:

@@ -17,18 +17,13 @@ from glidepost.schema.document import MAX_DOCUMENT_BYTES
 from glidepost.schema.errors import StoreError
 from glidepost.schema.files import write_atomic
 from glidepost.schema.keychain import KEYS_KEY
+from glidepost.schema.store_keys import DEMAND_KEY, mailbox_key
 
-DEMAND_KEY: Final = "v1/demand.json"
 FOREIGN: Final = "this is not Glidepost's document"
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 # The demand, and what is small: a mailbox, and the pool's keys.
 MAX_STREAM_BYTES: Final = MAX_DOCUMENT_BYTES + 1024 * 1024
-
-
-def mailbox_key(site: str) -> str:
-    """Returns the key of a site's mailbox."""
-    return f"v1/sites/{site}.json"
 
 
 @dataclass(frozen=True)

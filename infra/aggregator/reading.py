@@ -15,19 +15,15 @@ from glidepost.schema.demand import Demand
 from glidepost.schema.document import parse_object
 from glidepost.schema.errors import StoreError, UntrustedDocument
 from glidepost.schema.heartbeat import Heartbeat
+from glidepost.schema.store_keys import DEMAND_KEY, HEARTBEATS, MAILBOXES, MAX_HEARTBEAT_BYTES
 
 from .aggregate import MAX_SITES, SITE_NAME
 from .kept import Report
 from .store import Store
 from .words import plural
 
-DEMAND_KEY: Final = "v1/demand.json"
-HEARTBEATS: Final = "v1/heartbeats/"
-MAILBOXES: Final = "v1/sites/"
 SUFFIX: Final = ".json"
 
-# What the upload form allows too; a store that ignores the form's bounds is not trusted with more.
-MAX_HEARTBEAT_BYTES: Final = 64 * 1024
 MAX_READ_S: Final = 20.0
 BATCH: Final = 200
 NOT_YET: Final = "its heartbeat was not read yet: the next run goes on"

@@ -26,17 +26,13 @@ from .history import FINEST, History
 from .kept import Heartbeats, Kept, Report
 from .page import pages
 from .problems import Problem
-from .reading import DEMAND_KEY, HEARTBEATS, MAILBOXES, MAX_HEARTBEAT_BYTES, Found, find
+from .reading import Found, find
 from .samples import POOL, Numbers, add, levels, outcomes, starts, tracked_sites
 from .store import JSON, Store, write
 from .text import clean
 from .verdict import PRESENT, Glideins, verdict
 
 __all__ = [
-    "DEMAND_KEY",
-    "HEARTBEATS",
-    "MAILBOXES",
-    "MAX_HEARTBEAT_BYTES",
     "PAGE_KEY",
     "STATUS_KEY",
     "Store",

@@ -19,10 +19,10 @@ from glidepost.schema.errors import ConfigError, GlidepostError, StoreError, Unt
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.mailbox import Letter
 from glidepost.schema.puller_config import PullerConfig
+from glidepost.schema.store_keys import DEMAND_KEY
 from glidepost.schema.units import counted, format_duration
 from glidepost.site_puller import fetch, freshness, shut_out, trust
 from glidepost.site_puller.pool_token import HINT, TokenLife
-from glidepost.site_puller.source import DEMAND_KEY
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _CONNECT_S: Final = 5

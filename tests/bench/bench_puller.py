@@ -19,12 +19,13 @@ from glidepost.backends.slurm import SlurmBackend
 from glidepost.schema.demand import Demand
 from glidepost.schema.document import encode
 from glidepost.schema.puller_config import PullerConfig
+from glidepost.schema.store_keys import DEMAND_KEY
 from glidepost.site_puller.fetch import _verified
 from glidepost.site_puller.holding import Holding, holding
 from glidepost.site_puller.ledger import Ledger, LedgerFile, name_prefix
 from glidepost.site_puller.observe import implausible, observe
 from glidepost.site_puller.plan import Situation, plan
-from glidepost.site_puller.source import DEMAND_KEY, Fetched, FolderSource
+from glidepost.site_puller.source import Fetched, FolderSource
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 ROUNDS = 11

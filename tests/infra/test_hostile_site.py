@@ -18,11 +18,12 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from glidepost.infra.aggregator.aggregate import MAX_TEXT
-from glidepost.infra.aggregator.run import MAX_HEARTBEAT_BYTES, aggregate_once
+from glidepost.infra.aggregator.run import aggregate_once
 from glidepost.schema.document import encode
 from glidepost.schema.errors import UntrustedDocument
 from glidepost.schema.heartbeat import BreakerView, Counts, Heartbeat
 from glidepost.schema.status import Status
+from glidepost.schema.store_keys import MAX_HEARTBEAT_BYTES
 
 MOST = 10**9
 INJECTIONS = {

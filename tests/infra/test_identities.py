@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from glidepost.infra.demo.identities import forms_policy, public_policy, publisher_policy
-from glidepost.publisher.forms import MAX_HEARTBEAT_BYTES, MAX_LOG_BYTES
+from glidepost.publisher.forms import MAX_LOG_BYTES
+from glidepost.schema.store_keys import MAX_HEARTBEAT_BYTES
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "choose-a-store.md"
 

@@ -12,12 +12,13 @@ from moto import mock_aws
 from glidepost.infra.aggregator.aggregate import aggregate
 from glidepost.infra.aggregator.kept import Heartbeats
 from glidepost.infra.aggregator.reading import BATCH, MAX_READ_S, find
-from glidepost.infra.aggregator.run import MAX_HEARTBEAT_BYTES, aggregate_once, encode_status, summary
+from glidepost.infra.aggregator.run import aggregate_once, encode_status, summary
 from glidepost.publisher.store import S3Store
 from glidepost.schema.document import MAX_DOCUMENT_BYTES, encode
 from glidepost.schema.errors import GlidepostError, StoreError, UntrustedDocument
 from glidepost.schema.publisher_config import StoreSettings
 from glidepost.schema.status import Status
+from glidepost.schema.store_keys import MAX_HEARTBEAT_BYTES
 
 
 def put_json(store, key, document):

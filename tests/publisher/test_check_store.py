@@ -20,6 +20,7 @@ from glidepost.schema.demand import GlideinRelease, Tarball
 from glidepost.schema.errors import StoreError
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.mailbox import Form
+from glidepost.schema.store_keys import DEMAND_KEY
 
 TARBALL = "v1/glidein/x.tar.gz"
 PUBLIC = ("v1/demand.json", "v1/glidein/")
@@ -190,7 +191,7 @@ def filled(web, demand, pool_key, tmp_path):
     """The store with a demand and the tarball that it names."""
     web.objects[TARBALL] = b"tar"
     publish.write(web, replace(demand, sequence=7), pool_key, tmp_path / "old")
-    web.old = web.objects[publish.DEMAND_KEY]
+    web.old = web.objects[DEMAND_KEY]
     publish.write(web, demand, pool_key, tmp_path / "sequence")
     return web
 
@@ -313,7 +314,7 @@ def test_a_demand_that_sites_refuse_is_found(check, filled, demand, pool_key, tm
     ):
         publish.write(filled, replace(demand, **changes), key, tmp_path / "sequence")
         assert text in failed(check())["published demand"]
-    filled.objects[publish.DEMAND_KEY] = b"<html>"
+    filled.objects[DEMAND_KEY] = b"<html>"
     assert "is not a demand document" in failed(check())["published demand"]
 
 

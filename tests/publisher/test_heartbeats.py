@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from glidepost.publisher import cycle, heartbeats, kept
-from glidepost.publisher.forms import MAX_HEARTBEAT_BYTES
 from glidepost.schema.document import encode
 from glidepost.schema.errors import StoreError
 from glidepost.schema.heartbeat import Heartbeat
+from glidepost.schema.store_keys import HEARTBEATS, MAX_HEARTBEAT_BYTES, heartbeat_key
 
 SITES = ("east", "north", "south")
 
@@ -36,7 +36,7 @@ def report(store, now):
 
     def put(site: str, sequence: int = 1, *, body: bytes = b"") -> None:
         body = body or encode(Heartbeat(site, "i", "0.1.0", sequence, now, ()).to_json())
-        store.put(heartbeats.key_of(site), body, content_type="application/json", cache_seconds=0)
+        store.put(heartbeat_key(site), body, content_type="application/json", cache_seconds=0)
 
     return put
 
@@ -58,7 +58,7 @@ def test_only_those_that_changed_are_read(read, report, fetched):
     for site in SITES:
         report(site)
     assert read() == dict.fromkeys(SITES, 1)
-    assert sorted(fetched) == [heartbeats.key_of(site) for site in SITES]
+    assert sorted(fetched) == [heartbeat_key(site) for site in SITES]
     fetched.clear()
     assert read() == dict.fromkeys(SITES, 1)
     assert fetched == []
@@ -135,7 +135,7 @@ def test_a_store_that_gives_no_etags_is_read_each_time(read, report, store, fetc
 
 def test_what_changes_between_list_and_read_is_kept_as_what_was_read(read, report, store, monkeypatch):
     report("north")
-    listed = store.entries(heartbeats.PREFIX)
+    listed = store.entries(HEARTBEATS)
     report("north", 2)
     with monkeypatch.context() as patch:
         patch.setattr(store, "entries", lambda _: listed)

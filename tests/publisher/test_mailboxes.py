@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from glidepost.publisher import kept, mailboxes
-from glidepost.publisher.forms import MAX_HEARTBEAT_BYTES, MAX_LOG_BYTES, Forms
+from glidepost.publisher.forms import MAX_LOG_BYTES, Forms
 from glidepost.publisher.s3 import Connection
 from glidepost.publisher.store import S3Store
 from glidepost.schema.document import encode
@@ -17,6 +17,7 @@ from glidepost.schema.keys import PublicKey, SigningKey
 from glidepost.schema.mailbox import Letter, Mailbox
 from glidepost.schema.publisher_config import StoreSettings
 from glidepost.schema.signing import sign, verify
+from glidepost.schema.store_keys import MAX_HEARTBEAT_BYTES
 
 KEY = "v1/sites/north.json"
 

@@ -18,6 +18,7 @@ from glidepost.schema.document import MAX_DOCUMENT_BYTES, encode
 from glidepost.schema.errors import ConfigError, StoreError, UntrustedDocument
 from glidepost.schema.keys import SigningKey
 from glidepost.schema.signing import sign
+from glidepost.schema.store_keys import DEMAND_KEY
 
 KEY = SigningKey.generate()
 
@@ -291,7 +292,7 @@ def test_numbers_only_grow_whatever_is_lost_or_restored(tmp_path, many, now):
 
 def test_a_small_document_is_readable_as_it_is(store, aws, many, tmp_path):
     publish.write(store, many(3), KEY, tmp_path / "sequence")
-    found = aws.get_object(Bucket="glidepost", Key=publish.DEMAND_KEY)
+    found = aws.get_object(Bucket="glidepost", Key=DEMAND_KEY)
     assert "ContentEncoding" not in found
     assert json.loads(found["Body"].read())["sequence"] == 1
 
@@ -299,7 +300,7 @@ def test_a_small_document_is_readable_as_it_is(store, aws, many, tmp_path):
 def test_a_large_document_is_compressed_and_reads_the_same(store, aws, many, tmp_path):
     demand = many(1000)
     publish.write(store, demand, KEY, tmp_path / "sequence")
-    found = aws.get_object(Bucket="glidepost", Key=publish.DEMAND_KEY)
+    found = aws.get_object(Bucket="glidepost", Key=DEMAND_KEY)
     body = found["Body"].read()
     assert (found["ContentEncoding"], found["ContentType"]) == ("gzip", "application/json")
     assert found["CacheControl"] == "max-age=15"

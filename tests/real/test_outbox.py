@@ -9,9 +9,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from glidepost.infra.demo.testbed import Store
-from glidepost.publisher.forms import MAX_HEARTBEAT_BYTES
 from glidepost.schema.heartbeat import Heartbeat
 from glidepost.schema.mailbox import Form
+from glidepost.schema.store_keys import MAX_HEARTBEAT_BYTES
 from glidepost.site_puller import outbox
 
 KEY = "v1/heartbeats/carried.json"

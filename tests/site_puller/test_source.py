@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from glidepost.schema.document import MAX_DOCUMENT_BYTES
 from glidepost.schema.errors import StoreError
-from glidepost.site_puller.source import DEMAND_KEY, Fetched, FolderSource, StreamSource, mailbox_key
+from glidepost.schema.store_keys import DEMAND_KEY, mailbox_key
+from glidepost.site_puller.source import Fetched, FolderSource, StreamSource
 
 MAILBOX_KEY = mailbox_key("north")
 DEMAND = b'{"kind": "demand/1", "groups": ["{", "\\u00e9"]}'

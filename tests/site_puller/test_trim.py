@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glidepost.publisher import forms
 from glidepost.schema.heartbeat import BreakerView, Counts, Heartbeat, Limits, ShapeReport
 from glidepost.schema.resources import Resources
+from glidepost.schema.store_keys import MAX_HEARTBEAT_BYTES
 from glidepost.site_puller.trim import MAX_BYTES, fitted, tidied
 
 OUTCOMES = {f"never-joined-{number}": 10**9 - number for number in range(64)}
@@ -47,7 +47,7 @@ def read(body: bytes) -> Heartbeat:
 
 
 def test_the_bound_is_that_of_the_pools_form():
-    assert MAX_BYTES == forms.MAX_HEARTBEAT_BYTES
+    assert MAX_BYTES == MAX_HEARTBEAT_BYTES
 
 
 def test_a_heartbeat_of_a_usual_site_is_whole_and_readable(report):

@@ -21,13 +21,14 @@ import requests
 
 from glidepost.infra.demo.testbed import PUBLIC_KEYS, REGION, MiniStack, Store, wait_until
 from glidepost.publisher.check_forms import FormCheck
-from glidepost.publisher.forms import MAX_HEARTBEAT_BYTES, MAX_LOG_BYTES
+from glidepost.publisher.forms import MAX_LOG_BYTES
 from glidepost.publisher.store import S3Store
 from glidepost.schema.checks import OK, SKIPPED
 from glidepost.schema.errors import StoreError
 from glidepost.schema.heartbeat import Heartbeat
 from glidepost.schema.mailbox import FILENAME, Form, Letter
 from glidepost.schema.publisher_config import StoreSettings
+from glidepost.schema.store_keys import MAX_HEARTBEAT_BYTES
 from glidepost.site_puller import heartbeat, log_form, outbox
 from glidepost.site_puller.web import Session
 

@@ -1,4 +1,4 @@
-"""Options that several verbs of the publisher have."""
+"""The option that all verbs have which work with publisher.toml."""
 
 from __future__ import annotations
 
