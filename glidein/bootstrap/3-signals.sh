@@ -30,6 +30,7 @@ on_signal() {
     running:*)
       # TERM would let user jobs run out their retirement time; QUIT is HTCondor's fast shutdown.
       phase=leaving
+      : >"${scratch}/leaving"
       say "got $1: HTCondor has ${KILL_AFTER_S} s to leave"
       signal_condor QUIT
       set_alarm "${KILL_AFTER_S}"

@@ -184,9 +184,15 @@ write_wall() {
 
 # Prints the program that HTCondor starts each user job by. What goes wrong in it is not the user job's failure: it says
 # so in a file, and HTCondor gives the user job back to the queue.
+# It stays until the user job has ended. Some batch systems end a batch job by TERM or INT to all of its processes, the
+# user job's first, and HTCondor would take what died of it for a user job that has come to its end. So where one ends
+# while its glidein leaves, HTCondor hears of no end, and in its shutdown gives the user job back to the queue.
 write_wrapper() {
+  default_signals="$(command -v env) --default-signal=INT,QUIT"
+  ${default_signals} true 2>/dev/null || default_signals=''
   printf '%s\n' '#!/bin/sh' "_glidepost_scratch='${scratch}' _glidepost_container=$(quoted "${container}")" \
-    "_glidepost_walled=${walled} _glidepost_way=${cvmfs_way} _glidepost_user='$(id -u) $(id -g)'"
+    "_glidepost_walled=${walled} _glidepost_way=${cvmfs_way} _glidepost_user='$(id -u) $(id -g)'" \
+    "_glidepost_sleep=$(command -v sleep) _glidepost_env='${default_signals}' _glidepost_leave_s=$((KILL_AFTER_S + 5))"
   cat <<'SCRIPT'
 _glidepost_error=${_CONDOR_WRAPPER_ERROR_FILE:-/dev/null}
 unset _CONDOR_WRAPPER_ERROR_FILE
@@ -220,6 +226,58 @@ ${_glidepost_name}=${_glidepost_value}
   done
 }
 
+# HTCondor tells this process alone when the user job is to end, by the signal that the user job has asked for.
+_glidepost_pass_on() {
+  _glidepost_again=yes _glidepost_told=$1
+  [ -z "${_glidepost_child}" ] || kill -s "$1" "${_glidepost_child}" 2>/dev/null
+}
+
+# Sets `_glidepost_status`, as a shell tells it, once the user job has ended.
+_glidepost_run() {
+  _glidepost_child='' _glidepost_told=''
+  for _glidepost_signal in ${_glidepost_signals}; do
+    # shellcheck disable=SC2064  # the name is meant to expand now
+    trap "_glidepost_pass_on ${_glidepost_signal}" "${_glidepost_signal}"
+  done
+  # (a shell would start it without standard input, and deaf to INT and QUIT)
+  exec 3<&0
+  # shellcheck disable=SC2086  # two words, or none
+  ${_glidepost_env} "$@" <&3 3<&- &
+  _glidepost_child=$!
+  # A signal that came before `_glidepost_child` was set has not reached the user job.
+  [ -z "${_glidepost_told}" ] || kill -s "${_glidepost_told}" "${_glidepost_child}" 2>/dev/null
+  _glidepost_again=yes
+  while [ "${_glidepost_again}" = yes ]; do
+    _glidepost_again=no
+    wait "${_glidepost_child}"
+    _glidepost_status=$?
+  done
+}
+
+# The glidein's own shell may hear of its end a little later than the user job.
+_glidepost_wait_for_shutdown() {
+  for _glidepost_look in 1 2 3 4 5 6 7 8 9 10; do
+    if [ -e "${_glidepost_scratch}/leaving" ]; then
+      "${_glidepost_sleep}" "${_glidepost_leave_s}"
+      return
+    fi
+    [ "${_glidepost_status}${_glidepost_told}" != 0 ] || return 0
+    "${_glidepost_sleep}" 0.2
+  done
+}
+
+# Ends as the user job has ended: by the same signal, if it is one that ends a process.
+_glidepost_end() {
+  # shellcheck disable=SC2086  # a list of signals
+  trap - ${_glidepost_signals}
+  _glidepost_number=$((_glidepost_status - 128))
+  case ${_glidepost_number} in
+    -* | 0 | 19 | 2[0-2]) ;;
+    *) ulimit -c 0 && kill -"${_glidepost_number}" "$$" 2>/dev/null ;;
+  esac
+  exit "${_glidepost_status}"
+}
+
 if [ -e "${_glidepost_scratch}/job_setup" ]; then
   _glidepost_before=$(env)
   _glidepost_here=$(pwd)
@@ -231,11 +289,15 @@ if [ -e "${_glidepost_scratch}/job_setup" ]; then
   [ "$1" != "${_glidepost_container}" ] || _glidepost_tell_container
 fi
 # In a container neither the wall is needed nor Parrot possible.
-[ "$1" != "${_glidepost_container}" ] || exec "$@"
-[ -x "$1" ] || _glidepost_broken "cannot execute $1"
-[ "${_glidepost_way}" != parrot ] || set -- "${_glidepost_scratch}/parrot" "$@"
-# shellcheck disable=SC2086  # two words
-[ "${_glidepost_walled}" != true ] || set -- unshare -rm sh "${_glidepost_scratch}/wall" ${_glidepost_user} "${_glidepost_error}" "$@"
-exec "$@"
+if [ "$1" != "${_glidepost_container}" ]; then
+  [ -x "$1" ] || _glidepost_broken "cannot execute $1"
+  [ "${_glidepost_way}" != parrot ] || set -- "${_glidepost_scratch}/parrot" "$@"
+  # shellcheck disable=SC2086  # two words
+  [ "${_glidepost_walled}" != true ] || set -- unshare -rm sh "${_glidepost_scratch}/wall" ${_glidepost_user} "${_glidepost_error}" "$@"
+fi
+_glidepost_signals='HUP INT QUIT TERM USR1 USR2 ALRM XCPU'
+_glidepost_run "$@"
+_glidepost_wait_for_shutdown
+_glidepost_end
 SCRIPT
 }

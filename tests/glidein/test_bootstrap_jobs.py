@@ -6,6 +6,8 @@ Here Apptainer is a few lines of sh that run the command on the node; tests/real
 from __future__ import annotations
 
 import hashlib
+import shlex
+import signal
 from pathlib import Path
 from typing import Any, Optional
 
@@ -74,9 +76,56 @@ def test_a_user_job_gets_its_arguments_and_environment_as_they_are(node: Any) ->
     assert not (node.made / "said").exists()
 
 
-def test_the_code_of_a_user_job_is_its_own(node: Any) -> None:
-    job(node, "/bin/sh -c 'exit 42'")
-    assert (node.made / "code").read_text() == "42\n"
+def run(node: Any, *shells: str, before: str = "", around: str = "") -> list[tuple[int, str]]:
+    """Returns how user jobs ended whose wrappers run in each of the shells, and what they printed."""
+    # (a shell makes what it starts beside itself deaf to two signals, and HTCondor does not)
+    command = f"{around} env --default-signal=INT,QUIT {shlex.join(node.shell)} $SCRATCH/wrapper /bin/sh -c"
+    jobs = [
+        f"(echo typed | {command} {shlex.quote(shell)} >$MADE/job-{at} 2>$MADE/err-{at}; echo $? >$MADE/code-{at}) &"
+        for at, shell in enumerate(shells)
+    ]
+    node.run_master("\n".join([before, *jobs, "wait"]))
+    return [
+        (int((node.made / f"code-{at}").read_text()), (node.made / f"job-{at}").read_text())
+        for at in range(len(shells))
+    ]
+
+
+# (by a signal or by a code of 128 and more: the real HTCondor says in tests/real/test_glidein_jobs.py)
+def test_a_user_job_ends_as_it_would_without_the_wrapper(node: Any) -> None:
+    codes = [0, 1, 42, 127, 128, 143, 147, 150, 255]
+    killed = [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV]
+    shells = [f"exit {code}" for code in codes] + [f"ulimit -c 0; kill -{int(number)} $$" for number in killed]
+    assert [code for code, _ in run(node, *shells)] == [*codes, *(128 + number for number in killed)]
+
+
+def test_a_user_job_reads_its_input(node: Any) -> None:
+    assert run(node, "cat") == [(0, "typed\n")]
+
+
+def test_a_user_job_is_not_deaf(node: Any) -> None:
+    killed = [signal.SIGINT, signal.SIGQUIT]
+    shells = [f"ulimit -c 0; kill -{int(number)} $$; echo deaf" for number in killed]
+    assert run(node, *shells) == [(128 + number, "") for number in killed]
+
+
+def test_a_user_job_hears_of_its_end(node: Any) -> None:
+    names = ["TERM", "INT", "USR1"]
+    shells = [
+        f'trap "echo heard; exit 7" {name}; echo $$ >{node.made}/pid-{name}; sleep 20 & wait $!' for name in names
+    ]
+    tell = [
+        f"(while [ ! -s $MADE/pid-{name} ]; do sleep 0.1; done; sleep 0.2\n"
+        f"read -r pid name state parent rest </proc/$(cat $MADE/pid-{name})/stat; kill -s {name} $parent) &"
+        for name in names
+    ]
+    assert run(node, *shells, before="\n".join(tell)) == [(7, "heard\n")] * 3
+
+
+def test_htcondor_hears_of_no_end_while_the_glidein_leaves(node: Any) -> None:
+    shells = ["exit 0", "exit 1", "exit 143", "kill -s TERM $$"]
+    ended = run(node, *shells, before=": >$SCRATCH/leaving", around="timeout -s KILL 4")
+    assert [code for code, _ in ended] == [137] * 4
 
 
 def test_the_token_is_behind_a_wall(node: Any) -> None:

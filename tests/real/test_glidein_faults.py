@@ -71,6 +71,20 @@ def test_a_kill_gives_the_user_job_back_within_seconds(site: Site) -> None:
     assert ran_again(site)
 
 
+def test_a_user_job_that_dies_of_what_ends_the_batch_job_runs_again(site: Site) -> None:
+    # Batch systems send TERM to all processes at once: here the user job is dead before HTCondor knows anything.
+    shell, _ = once(site)
+    (site.folder / "jobs" / "dies").write_text(f"kill -s TERM $(cat {site.folder}/pid); exit 143")
+    cluster = site.submit(shell.replace("sleep 300", f". {site.folder}/jobs/dies"))
+    process = site.start()
+    (site.folder / "pid").write_text(str(process.pid))
+    record = site.end(process)
+    assert record["outcome"] == "killed", record["output"]
+    assert wait_until(lambda: site.states(cluster) == [1], 10), site.states(cluster)
+    site.run_again(cluster)
+    assert ran_again(site)
+
+
 @pytest.fixture
 def two_sites(pool: Pool, built: Built, account_folder: Path, account: Account) -> Iterator[tuple[Site, Site]]:
     folders = [account.make_folder(account_folder / name) for name in ("alone", "group")]

@@ -134,6 +134,20 @@ def test_the_sites_lines_run_before_each_user_job_in_its_shell(site: Site) -> No
     assert (site.folder / "jobs" / "err").read_text() == "noise\n"
 
 
+def test_htcondor_hears_how_a_user_job_ended(site: Site) -> None:
+    clusters = [site.submit(shell) for shell in ("exit 3", "kill -s USR1 $$", "exit 147")]
+    process = site.start(IDLE_S="30")
+    assert wait_until(lambda: all(site.states(cluster) == [] for cluster in clusters), 60)
+    process.terminate()
+    site.end(process)
+    log = (site.folder / "jobs" / "log").read_text()
+    assert {line.strip() for line in log.splitlines() if " termination (" in line} == {
+        "(1) Normal termination (return value 3)",
+        "(0) Abnormal termination (signal 10)",
+        "(1) Normal termination (return value 147)",
+    }
+
+
 @pytest.mark.parametrize("lines", ["exit 0", "set -e\nfalse"])
 def test_a_wrapper_that_fails_sends_the_user_job_back_instead_of_failing_it(site: Site, lines: str) -> None:
     cluster = site.submit("echo ran")
