@@ -26,7 +26,8 @@ from glidepost.schema.sealing import seal
 from glidepost.schema.sites import active, load_sites
 from glidepost.schema.units import counted, format_duration
 
-from . import census, keychain, release, revocation, secret_files, site_terms
+from . import census, keychain, release, revocation, secret_files, site_terms, tokens
+from .pool import Granted
 
 CONNECT_S: Final = 5
 TOKEN_SITE: Final = "check"  # noqa: S105 - a name: the identity of the token that is made, looked at and thrown away
@@ -40,6 +41,9 @@ class CheckedPool(Protocol):
 
     def token(self, site: str) -> str:
         """Returns a new token for the glideins of a site."""
+
+    def granted(self, token: str) -> Granted:
+        """Returns what the pool lets the holder of a token do."""
 
     def condor_version(self) -> str:
         """Returns the version of the pool's oldest schedd, such as "25.14.1"."""
@@ -62,7 +66,7 @@ def check_pool(config: PublisherConfig, pool: CheckedPool, *, now: datetime) -> 
     for address in config.pool.collectors:
         yield attempt(f"collector {address}", lambda address=address: _connect(address))  # type: ignore[misc]
     yield from _schedds(pool)
-    yield attempt("pool token", lambda: _token(config, pool.token(TOKEN_SITE), now))
+    yield from _tokens(config, pool, now)
     if not config.glidein.tarballs:
         yield attempt("tarballs", _no_tarballs)
         return
@@ -168,6 +172,51 @@ def _schedds(pool: CheckedPool) -> Iterator[Finding]:
                 "is it up, does it allow READ to this account, is [census] timeout long enough? condor_q -name NAME"
             )
             yield Finding(name, FAILED, answer.error, remedy.replace("NAME", answer.name))
+
+
+def _tokens(config: PublisherConfig, pool: CheckedPool, now: datetime) -> Iterator[Finding]:
+    """Yields what is found of a token that is made for this: that it is good, lets a glidein in, and no more."""
+    made: list[str] = []
+    grants: list[Granted] = []
+
+    def make() -> str:
+        made.append(pool.token(TOKEN_SITE))
+        return _token(config, made[0], now)
+
+    def join() -> str:
+        grants.append(pool.granted(made[0]))
+        return _joins(config, grants[0])
+
+    finding = attempt("pool token", make)
+    yield finding
+    if finding.state == OK:
+        yield attempt("pool token: joins", join)
+    for granted in grants:
+        yield attempt("pool token: reads", lambda granted=granted: _reads(config, granted))  # type: ignore[misc]
+
+
+def _joins(config: PublisherConfig, granted: Granted) -> str:
+    if not granted.joins:
+        everyone = tokens.identity("*", config.pool.trust_domain)
+        raise PoolError(
+            "no collector lets a glidein in with it, from here at least",
+            hint=f"it needs ALLOW_ADVERTISE_STARTD = $(ALLOW_ADVERTISE_STARTD), {everyone}, the same for "
+            "ADVERTISE_MASTER, IDTOKENS among its SEC_DEFAULT_AUTHENTICATION_METHODS, and the key "
+            f"{config.pool.token_key}",
+        )
+    return f"{', '.join(map(str, granted.joins))} would let a glidein in"
+
+
+def _reads(config: PublisherConfig, granted: Granted) -> Union[str, Remark]:
+    """Says whom a site could read. HTCondor takes who may advertise for one who may READ, whatever the token says."""
+    if not granted.reads:
+        return "no daemon of the pool shows a site its queue or configuration"
+    everyone = tokens.identity("*", config.pool.trust_domain)
+    return Remark(
+        f"every site may read queue and configuration of {', '.join(map(str, granted.reads))}",
+        f"glideins do not need it: DENY_READ = $(DENY_READ), {everyone} in HTCondor's configuration there, then "
+        "condor_reconfig; docs/how-to/shut-out-a-site.md",
+    )
 
 
 def _token(config: PublisherConfig, token: str, now: datetime) -> str:

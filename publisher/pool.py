@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 import msgspec
@@ -22,6 +23,14 @@ from .census import Answer, Counters, Row, ScheddAnswer, Slot, metrics
 CENSUS_COMMAND: Final = (sys.executable, "-m", "glidepost.publisher.schedd")
 _MOST_AT_ONCE: Final = 32
 _HINT: Final = "is CONDOR_CONFIG right, and does condor_status -schedd answer here?"
+# (nor any token of this host)
+_TOKEN_ALONE: Final = MappingProxyType(
+    {
+        "_CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS": "IDTOKENS",
+        "_CONDOR_SEC_TOKEN_DIRECTORY": os.devnull,
+        "_CONDOR_SEC_TOKEN_SYSTEM_DIRECTORY": os.devnull,
+    }
+)
 AnswerType = TypeVar("AnswerType")
 
 
@@ -54,6 +63,33 @@ class Seen:
 
     slots: tuple[Slot, ...]
     running_inside: int
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A daemon of the pool; `kind` is "collector", "negotiator" or "schedd"."""
+
+    kind: str
+    name: str
+    address: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class Daemons:
+    """Whom the holder of a pool token could ask something."""
+
+    daemons: tuple[Daemon, ...]
+
+
+@dataclass(frozen=True)
+class Granted:
+    """What the pool lets the holder of a token do: whom it may read, and which collectors let its glideins in."""
+
+    reads: tuple[Daemon, ...]
+    joins: tuple[Daemon, ...]
 
 
 class Pool:
@@ -111,11 +147,14 @@ class Pool:
             return ScheddAnswer(schedd.name, (), error.what), ()
         return ScheddAnswer(schedd.name, counted.rows, None), counted.names
 
-    def _child(self, request: Mapping[str, object], kind: type[AnswerType]) -> AnswerType:
+    def _child(
+        self, request: Mapping[str, object], kind: type[AnswerType], settings: Mapping[str, str] = MappingProxyType({})
+    ) -> AnswerType:
         census = self._config.census
         environment = self._environment()
         if census.token_directory:
             environment["_CONDOR_SEC_TOKEN_DIRECTORY"] = census.token_directory
+        environment.update(settings)
         try:
             done = subprocess.run(
                 self._census_command,
@@ -144,6 +183,15 @@ class Pool:
             PoolError: when the tool refuses.
         """
         return tokens.maker(self._config).token(site)
+
+    def granted(self, token: str) -> Granted:
+        """Returns what the collector, the negotiator and the schedds let the holder of a token do.
+
+        Raises:
+            PoolError: when the collector does not answer us, or the time is over.
+        """
+        daemons = self._child({"ask": "daemons"}, Daemons).daemons
+        return self._child({"ask": "granted", "token": token, "daemons": daemons}, Granted, _TOKEN_ALONE)
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)

@@ -2,11 +2,14 @@
 
 ``python -m glidepost.publisher.schedd < request.json > answer.json``. The bindings hold the interpreter's lock for as
 long as a query lasts and know no time-out, so the publisher (pool.py) runs this as a child and ends it when it takes
-too long. Requests and their answers (`Located`, `Counted`, `Seen` in pool.py):
+too long. Requests and their answers (`Located`, `Counted`, `Seen`,
+`Daemons`, `Granted` in pool.py):
 
     {"ask": "collector", "schedds": "all" | "local" | [names]}       which schedds there are, and their counters
     {"ask": "schedd", "location": ClassAd, "min_idle_s": seconds}    the idle user jobs of one schedd
     {"ask": "slots", "names": [attributes]}                          the slots of glideins, and free ones of others
+    {"ask": "daemons"}                                               whom a glidein's token could ask something
+    {"ask": "granted", "token": text, "daemons": [...]}              what these let the holder of a token do
 """
 
 from __future__ import annotations
@@ -61,6 +64,10 @@ def main() -> None:
         answer = _count(classad2.ClassAd(request["location"]), int(request["min_idle_s"]))
     elif request["ask"] == "slots":
         answer = _see(htcondor2.Collector(), request["names"])
+    elif request["ask"] == "daemons":
+        answer = _daemons(htcondor2.Collector())
+    elif request["ask"] == "granted":
+        answer = _granted(request["token"], request["daemons"])
     else:
         answer = _locate(htcondor2.Collector(), request["schedds"])
     json.dump(answer, sys.stdout)
@@ -124,6 +131,37 @@ def _see(collector: htcondor2.Collector, names: list[str]) -> dict[str, Any]:
         "slots": [ads.slot(ad, names) for ad in (*taken, *free)],
         "running_inside": sum(ads.running(ad) for ad in (*taken, *free) if ads.has(ad, "GLIDEPOST_Site")),
     }
+
+
+def _daemons(collector: htcondor2.Collector) -> dict[str, Any]:
+    return {
+        "daemons": [
+            {"kind": kind.lower(), "name": ad["Name"], "address": ad["MyAddress"]}
+            for kind in ("Collector", "Negotiator", "Schedd")
+            for ad in collector.query(getattr(htcondor2.AdType, kind), projection=["Name", "MyAddress"])
+        ]
+    }
+
+
+def _granted(token: str, daemons: list[dict[str, str]]) -> dict[str, Any]:
+    """Returns which daemons the holder of a token may read, and to which collectors it may advertise a glidein.
+
+    The bindings offer the token only where the configuration allows no other way to authenticate (IDTOKENS alone).
+    """
+    return {
+        "reads": [daemon for daemon in daemons if _may(token, daemon, "READ")],
+        "joins": [
+            daemon for daemon in daemons if daemon["kind"] == "collector" and _may(token, daemon, "ADVERTISE_STARTD")
+        ],
+    }
+
+
+def _may(token: str, daemon: dict[str, str], level: str) -> bool:
+    try:
+        said = htcondor2.ping(daemon["address"], level, htcondor2.SecurityContext(token))
+    except htcondor2.HTCondorException:
+        return False
+    return bool(said.get("AuthorizationSucceeded"))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ import pytest
 
 from glidepost.publisher.census import ScheddAnswer
 from glidepost.publisher.check import check_host, check_pool
+from glidepost.publisher.pool import Daemon, Granted
 from glidepost.schema.checks import FAILED, OK, SKIPPED, Skipped, attempt
 from glidepost.schema.errors import PoolError
 
+COLLECTOR = Daemon("collector", "cm.pool.test", "<127.0.0.1:9618>")
 CLAIMS = {"iss": "pool.test", "sub": "glidein-check@pool.test", "exp": 4_000_000_000}
 
 
@@ -26,6 +28,7 @@ def pool(make_pool, make_row):
     made = make_pool(make_row(3), make_row(4))
     made.token = lambda _site: token(CLAIMS)
     made.condor_version = lambda: "25.14.1"
+    made.granted = lambda _token: Granted(reads=(), joins=(COLLECTOR,))
     return made
 
 
@@ -63,6 +66,8 @@ def test_all_is_well(found, settings):
     assert failed(findings) == {}
     assert findings["schedd ap1"].text == "7 idle user jobs in 2 rows"
     assert findings["pool token"].text.startswith("can be made with key POOL: glidein-check@pool.test, good for")
+    assert findings["pool token: joins"].text == "collector cm.pool.test would let a glidein in"
+    assert findings["pool token: reads"].state == OK
     assert findings["tarball glidein.tar.gz"].text.startswith("HTCondor 25.14.1 for el9 x86_64")
     assert findings["sites"].text == "1 enrolled: north"
     assert list(Path(settings.demand.state).iterdir()) == []
@@ -138,6 +143,31 @@ def test_a_pool_that_does_not_answer_fails_once(found, pool):
 def test_a_token_that_no_collector_would_take_fails(found, pool, made, text):
     pool.token = lambda _site: made
     assert text in failed(found())["pool token"]
+
+
+def test_a_token_that_lets_no_glidein_in_fails(found, pool):
+    pool.granted = lambda _token: Granted(reads=(), joins=())
+    findings = found()
+    assert set(failed(findings)) == {"pool token: joins"}
+    assert "ALLOW_ADVERTISE_STARTD), glidein-*@pool.test" in findings["pool token: joins"].remedy
+
+
+def test_a_pool_that_sites_may_read_is_told_how_to_close(found, pool):
+    pool.granted = lambda _token: Granted(reads=(COLLECTOR,), joins=(COLLECTOR,))
+    finding = found()["pool token: reads"]
+    assert (finding.state, finding.text) == (
+        OK,
+        "every site may read queue and configuration of collector cm.pool.test",
+    )
+    assert "DENY_READ = $(DENY_READ), glidein-*@pool.test " in finding.remedy
+
+
+def test_a_collector_that_cannot_be_asked_is_one_failure(found, pool):
+    def fail(_token):
+        raise PoolError("census: no answer", hint="in this test")
+
+    pool.granted = fail
+    assert set(failed(found())) == {"pool token: joins"}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Optional
@@ -18,7 +18,7 @@ import requests
 
 from glidepost.infra.demo import scene
 from glidepost.infra.demo.store import public_policy
-from glidepost.infra.demo.testbed import Pool, Store
+from glidepost.infra.demo.testbed import Pool, Store, wait_until
 from glidepost.publisher import publish
 from glidepost.publisher.check_forms import PROBES
 from glidepost.publisher.check_store import StoreCheck
@@ -201,6 +201,33 @@ def test_a_publisher_that_works_passes_every_check(publisher: Path, bucket: Stor
     assert not set(PROBES) & {item["Key"] for item in left}
     said = glidepost("publisher", "check", "--config", publisher)[1]
     assert [line.split()[0] for line in said.splitlines()] == ["ok"] * len(after)
+
+
+@pytest.fixture
+def told(pool: Pool) -> Iterator[Callable[[str], None]]:
+    """Tells the pool's HTCondor something, as an admin does, until the test is over."""
+    file = pool.folder / "config.d" / "91-told.conf"
+
+    def tell(lines: str) -> None:
+        file.write_text(lines)
+        file.chmod(0o644)
+        pool.run(["condor_reconfig"])
+
+    yield tell
+    file.unlink()
+    pool.run(["condor_reconfig"])
+
+
+def test_what_the_pool_lets_sites_do_is_tried(publisher: Path, pool: Pool, told: Callable[[str], None]) -> None:
+    name = "pool token: reads"
+    assert check(publisher)[1][name]["remedy"] == ""
+    told("DENY_READ =\n")
+    assert wait_until(lambda: check(publisher)[1][name]["remedy"] != "", 30)
+    found = check(publisher)[1][name]
+    assert found["text"].startswith("every site may read queue and configuration of collector ")
+    assert f"schedd ap@{pool.trust_domain}" in found["text"]
+    told(f"DENY_ADVERTISE_STARTD = glidein-*@{pool.trust_domain}\n")
+    assert wait_until(lambda: set(failures(publisher)) == {"pool token: joins"}, 30)
 
 
 def test_a_bucket_that_anybody_can_read_or_list_fails(publisher: Path, bucket: Store) -> None:
