@@ -45,8 +45,12 @@ _SLOT_NUMBERS: Final = {
     "disk_free_mib": "Disk",
 }
 _SLOT_TIMES: Final = {"start": "GLIDEPOST_Start", "to_retire": "GLIDEIN_ToRetire", "to_die": "GLIDEIN_ToDie"}
+# The collector says who has brought an ad, and overwrites what the ad itself says of that.
+_IDENTITY: Final = "AuthenticatedIdentity"
+_GLIDEINS_IDENTITY: Final = re.compile(r"glidein-([a-z0-9][a-z0-9-]*)@.+", re.DOTALL)
 SLOT_ATTRIBUTES: Final = (
     "GLIDEPOST_Site",
+    _IDENTITY,
     "GLIDEPOST_Shape",
     "SlotType",
     "State",
@@ -93,11 +97,17 @@ def slot(ad: classad2.ClassAd, names: Iterable[str]) -> dict[str, Any]:
         **numbers,
         "disk_free_mib": numbers["disk_free_mib"] // 1024,
         **{name: number(ad, attribute, None) for name, attribute in _SLOT_TIMES.items()},
-        "site": _text(ad, "GLIDEPOST_Site") or "",
+        "site": _site(ad),
         "shape": _text(ad, "GLIDEPOST_Shape") or "",
         "is_partitionable": _text(ad, "SlotType") == "Partitionable",
         "ad": _slot_text(ad, names) if is_free else "[]",
     }
+
+
+def _site(ad: classad2.ClassAd) -> str:
+    """Returns whose glidein a slot is: of the site whose token brought it in, whatever the slot says."""
+    known = _GLIDEINS_IDENTITY.fullmatch(_text(ad, _IDENTITY) or "")
+    return known.group(1) if known else _text(ad, "GLIDEPOST_Site") or ""
 
 
 def running(ad: classad2.ClassAd) -> int:

@@ -165,6 +165,27 @@ def test_a_slot_says_what_is_free():
     assert (slot.start, slot.to_retire, slot.to_die) == (5, 6, 7)
 
 
+@pytest.mark.parametrize(
+    ("identity", "site"),
+    [
+        ('"glidein-south@pool.test"', "south"),
+        ('"condor@pool.test"', "north"),
+        ('"glidein-South@pool.test"', "north"),
+        ('"x-glidein-south@pool.test"', "north"),
+        ('"glidein-south"', "north"),
+        ("undefined", "north"),
+        ("7", "north"),
+    ],
+)
+def test_a_slot_is_of_the_site_whose_token_brought_it_in(identity, site):
+    assert slot_of(f"{GLIDEIN}; AuthenticatedIdentity={identity}").site == site
+
+
+def test_a_slot_that_does_not_say_that_it_is_a_glidein_is_the_sites_all_the_same():
+    hidden = GLIDEIN.replace('GLIDEPOST_Site="north"; ', "") + '; AuthenticatedIdentity="glidein-south@pool.test"'
+    assert slot_of(hidden).site == "south"
+
+
 @pytest.mark.parametrize("state", ['"Claimed"', '"Owner"', '"Drained"', "undefined"])
 def test_a_slot_that_takes_no_user_job_has_nothing_free(state):
     slot = slot_of(GLIDEIN.replace('"Unclaimed"', state))

@@ -12,10 +12,12 @@ import pytest
 from glideins import Site, open_site
 
 from glidepost.infra.demo.testbed import Account, Pool, wait_until
+from glidepost.publisher.pool import Pool as AskedPool
 from glidepost.publisher.revocation import condor_config
 from glidepost.publisher.tokens import KeyFileTokens, TokenMaker, ToolTokens
 from glidepost.schema import idtoken
 from glidepost.schema.keys import SigningKey
+from glidepost.schema.publisher_config import DemandSettings, PoolSettings, PublisherConfig, StoreSettings
 from glidepost.schema.sites import EnrolledSite
 
 KEY = SigningKey.generate().public
@@ -132,6 +134,17 @@ def test_a_sites_token_does_not_make_its_glidein_somebody_elses(client: Client, 
     assert client.run("condor_advertise", "-tcp", "UPDATE_STARTD_AD", "-", stdin=ad)[0] == 0
     (slot,) = pool.slots('Name == "slot1@gp-y"')
     assert slot["AuthenticatedIdentity"] == f"glidein-north@{pool.trust_domain}"
+
+
+def test_a_slot_counts_for_the_site_whose_token_brought_it_in(client: Client, pool: Pool) -> None:
+    ad = AD.format(kind="Machine", name="slot1@gp-z") + 'GLIDEPOST_Site = "south"\nGLIDEPOST_Shape = "of-the-thief"\n'
+    assert client.run("condor_advertise", "-tcp", "UPDATE_STARTD_AD", "-", stdin=ad)[0] == 0
+    config = PublisherConfig(
+        pool=PoolSettings("demo", (pool.collector,), pool.trust_domain, condor_config=str(pool.admin_config)),
+        demand=DemandSettings("none", "none"),
+        store=StoreSettings("none", "http://127.0.0.1"),
+    )
+    assert [slot.site for slot in AskedPool(config).ask().slots if slot.shape == "of-the-thief"] == ["north"]
 
 
 def test_a_sites_token_cannot_submit_or_touch_user_jobs(client: Client, pool: Pool) -> None:
