@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -15,6 +16,13 @@ from glidepost.schema.resources import Request
 
 COVERAGE = Coverage()
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=timezone.utc)
+
+
+def pytest_configure() -> None:
+    """Hears INT and QUIT, which a shell keeps from what it starts beside itself: what tests start would be deaf too."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

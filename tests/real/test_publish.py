@@ -310,7 +310,7 @@ def test_a_pool_that_is_not_there_fails(publisher: Path, pool: Pool) -> None:
     dead.write_text(f"include : {pool.admin_config}\nCOLLECTOR_HOST = 127.0.0.1:1\n")
     spoil(publisher, str(pool.admin_config), str(dead))
     spoil(publisher, f'collectors = ["{pool.collector}"]', 'collectors = ["127.0.0.1:1"]')
-    assert set(failures(publisher)) == {"collector 127.0.0.1:1", "census", "pool's version"}
+    assert set(failures(publisher)) == {"collector 127.0.0.1:1", "census", "pool token: joins", "pool's version"}
 
 
 def test_a_schedd_that_does_not_answer_is_named(publisher: Path, pool: Pool) -> None:
