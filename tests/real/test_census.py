@@ -271,12 +271,12 @@ def test_slots_of_glideins_are_seen_with_what_user_jobs_look_at(
     pool: Pool, config: PublisherConfig, account_folder: Path
 ) -> None:
     submit(pool, 'requirements = TARGET.HasFoo\n+WantSite = "North"')
-    token = pool.token("glidein-north", 600, ["READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER"])
-    tokens = pool.account.make_folder(account_folder / "tokens")
-    (tokens / "t").write_text(token + "\n")
-    pool.account.give(tokens / "t", 0o600)
     slots = {"a": (3, 5, True), "b": (0, 8, True), "c": (4, 0, False)}
     for name, (free, running, is_ours) in slots.items():
+        who = "glidein-north" if is_ours else "condor"
+        tokens = pool.account.make_folder(account_folder / who)
+        (tokens / "t").write_text(pool.token(who, 600, ["READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER"]) + "\n")
+        pool.account.give(tokens / "t", 0o600)
         ours = 'GLIDEPOST_Site = "north"\nGLIDEPOST_Shape = "cpu"\n' if is_ours else ""
         ad = SLOT.format(name=name, free=free, running=running) + ours
         options = [f"_CONDOR_SEC_TOKEN_DIRECTORY={tokens}", "_CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS=IDTOKENS"]
