@@ -193,14 +193,15 @@ LINES
     inside env -i "$@" "${scratch}/glidein/sbin/condor_master" -f
   ) >log/console 2>&1 &
   child=$!
+  # HTCondor watches the time by itself; this is for an HTCondor that hangs. (Before `phase`: from then on a signal sets an
+  # alarm of its own, which this one would replace.)
+  set_alarm "$((to_die - $(date +%s) + 1))"
   phase=running
   startd_at=$(date +%s)
   keep_logs_current
   watch_drain_file
   # A signal that came before `phase` was set has not reached HTCondor.
   [ -z "${ended_by}" ] || on_signal "${ended_by}"
-  # HTCondor watches the time by itself; this is for an HTCondor that hangs.
-  [ "${phase}" != running ] || set_alarm "$((to_die - $(date +%s) + 1))"
   wait_child
   condor_exit=${child_status}
 }
