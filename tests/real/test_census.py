@@ -273,7 +273,7 @@ def test_slots_of_glideins_are_seen_with_what_user_jobs_look_at(
     submit(pool, 'requirements = TARGET.HasFoo\n+WantSite = "North"')
     slots = {"a": (3, 5, True), "b": (0, 8, True), "c": (4, 0, False)}
     for name, (free, running, is_ours) in slots.items():
-        who = "glidein-north" if is_ours else "condor"
+        who = "glidein-north" if is_ours else "glidein-NONE"  # (the testbed lets no others in; this is no site's name)
         tokens = pool.account.make_folder(account_folder / who)
         (tokens / "t").write_text(pool.token(who, 600, ["READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER"]) + "\n")
         pool.account.give(tokens / "t", 0o600)
