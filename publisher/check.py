@@ -195,12 +195,16 @@ def _tokens(config: PublisherConfig, pool: CheckedPool, now: datetime) -> Iterat
         yield attempt("pool token: reads", lambda granted=granted: _reads(config, granted))  # type: ignore[misc]
 
 
+def _everyone(config: PublisherConfig) -> str:
+    """Returns the glideins of all sites, as HTCondor's ALLOW_... and DENY_... name them."""
+    return tokens.identity("*", config.pool.trust_domain)
+
+
 def _joins(config: PublisherConfig, granted: Granted) -> str:
     if not granted.joins:
-        everyone = tokens.identity("*", config.pool.trust_domain)
         raise PoolError(
             "no collector lets a glidein in with it, from here at least",
-            hint=f"it needs ALLOW_ADVERTISE_STARTD = $(ALLOW_ADVERTISE_STARTD), {everyone}, the same for "
+            hint=f"it needs ALLOW_ADVERTISE_STARTD = $(ALLOW_ADVERTISE_STARTD), {_everyone(config)}, the same for "
             "ADVERTISE_MASTER, IDTOKENS among its SEC_DEFAULT_AUTHENTICATION_METHODS, and the key "
             f"{config.pool.token_key}",
         )
@@ -211,11 +215,10 @@ def _reads(config: PublisherConfig, granted: Granted) -> Union[str, Remark]:
     """Says whom a site could read. HTCondor takes who may advertise for one who may READ, whatever the token says."""
     if not granted.reads:
         return "no daemon of the pool shows a site its queue or configuration"
-    everyone = tokens.identity("*", config.pool.trust_domain)
     return Remark(
         f"every site may read queue and configuration of {', '.join(map(str, granted.reads))}",
-        f"glideins do not need it: DENY_READ = $(DENY_READ), {everyone} in HTCondor's configuration there, then "
-        "condor_reconfig; docs/how-to/shut-out-a-site.md",
+        f"glideins do not need it: DENY_READ = $(DENY_READ), {_everyone(config)} in HTCondor's configuration there, "
+        "then condor_reconfig; docs/how-to/shut-out-a-site.md",
     )
 
 

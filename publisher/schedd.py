@@ -2,8 +2,7 @@
 
 ``python -m glidepost.publisher.schedd < request.json > answer.json``. The bindings hold the interpreter's lock for as
 long as a query lasts and know no time-out, so the publisher (pool.py) runs this as a child and ends it when it takes
-too long. Requests and their answers (`Located`, `Counted`, `Seen`,
-`Daemons`, `Granted` in pool.py):
+too long. Requests and their answers (`Located`, `Counted`, `Seen`, `Daemons` and `Granted` in pool.py):
 
     {"ask": "collector", "schedds": "all" | "local" | [names]}       which schedds there are, and their counters
     {"ask": "schedd", "location": ClassAd, "min_idle_s": seconds}    the idle user jobs of one schedd
