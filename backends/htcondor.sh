@@ -84,9 +84,18 @@ trial() {
   prepare "$1" "$2"
   shift 2
   look_for "$@"
-  # Should we be killed now, the schedd removes it within minutes.
+  # Should we be killed now, the schedd removes it within minutes; it may also be quicker than we are.
   ids=$(at condor_submit -terse -append 'hold = true' -append 'periodic_remove = true' description) || exit
-  at condor_rm -constraint "ClusterId == ${ids%%.*}" >/dev/null
+  take_off "ClusterId == ${ids%%.*}"
+}
+
+# take_off CONSTRAINT: removes the batch jobs that meet it. None of them left is as good.
+take_off() {
+  said=$(at condor_rm -constraint "$1" 2>&1) && return
+  case ${said} in
+    *"Couldn't find/remove all jobs matching constraint"*) ;;
+    *) die "${said}" ;;
+  esac
 }
 
 query() {
@@ -100,12 +109,7 @@ remove() {
   list=''
   for id; do list=${list}${list:+,}${id}; done
   queued='(JobStatus == 1 || JobStatus == 5)'
-  said=$(at condor_rm -constraint "GlidepostUid == ${account} && ${queued} && \
-stringListMember(strcat(ClusterId, \".\", ProcId), \"${list}\")" 2>&1) && return
-  case ${said} in
-    *"Couldn't find/remove all jobs matching constraint"*) ;; # none of them is queued by now
-    *) die "${said}" ;;
-  esac
+  take_off "GlidepostUid == ${account} && ${queued} && stringListMember(strcat(ClusterId, \".\", ProcId), \"${list}\")"
 }
 
 limits() {

@@ -139,6 +139,13 @@ def test_a_trial_that_cannot_be_removed_is_no_success(host, make_request):
     assert host.run(HTCondorBackend({}).trial(make_request())).returncode == 1
 
 
+def test_a_trial_that_the_schedd_removes_first_is_a_success(host, make_request):
+    """Its periodic_remove may be looked at between our two commands: once in 60 trials, when it is each two seconds."""
+    host.client("condor_rm", 'echo "Couldn\'t find/remove all jobs matching constraint (ClusterId == 7)" >&2; exit 1')
+    done = host.run(HTCondorBackend({}).trial(make_request()))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_removal_names_ids_and_states(host):
     assert host.run(HTCondorBackend({}).removal(["7.0", "7.12"])).returncode == 0
     (call,) = host.calls()

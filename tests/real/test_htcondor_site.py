@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shlex
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -169,6 +170,18 @@ def test_too_many_of_one_owner_pass_by_themselves(site: RealHTCondor) -> None:
     assert refused is not None, done.stderr
     assert (refused.is_limit, refused.is_size) == (True, True)
     assert "MAX_JOBS_PER_OWNER" in refused.text
+
+
+def test_a_trial_is_one_though_the_schedd_removes_it_before_us(site: RealHTCondor, account_folder: Path) -> None:
+    """Its periodic_remove is looked at here each two seconds; each minute elsewhere."""
+    late = account_folder / "condor_rm"
+    late.write_text(
+        f"""#!/bin/sh\nsleep 5\nexec {shutil.which("condor_rm", path=site.path)} "$@"\n""", encoding="utf-8"
+    )
+    site.site.account.give(late, 0o755)
+    done = site.run(site.backend().trial(site.request()), PATH=f"{account_folder}:{site.path}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert site.live() == []
 
 
 # --- real glideins

@@ -42,6 +42,11 @@ class RealHTCondor(Site):
     def __init__(self, site: CondorSite) -> None:
         self.site = site
 
+    @property
+    def path(self) -> str:
+        """PATH, where HTCondor's clients are."""
+        return self.site.pool.env()["PATH"]
+
     def execute(self, command: Command, environment: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
         """Runs a client as the account."""
         return subprocess.run(
