@@ -9,6 +9,8 @@ from pathlib import Path
 from glidepost.infra.demo.account import Account
 from glidepost.infra.demo.condor import SCRIPTS, Condor
 from glidepost.infra.demo.pool import Pool
+from glidepost.infra.demo.processes import wait_until
+from glidepost.schema.errors import PoolError
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class CondorSite:
         return Pool(self.account, self.condor, self.folder, trust_domain="site.test")
 
     def start(self) -> None:
-        """Starts the daemons and returns when the schedd is in the collector; running ones are left as they are.
+        """Starts the daemons and returns when schedd and slots are in the collector; running ones are left as they are.
 
         Raises:
             PoolError: They did not come up.
@@ -38,6 +40,8 @@ class CondorSite:
         shutil.copyfile(SCRIPTS / "condor_site.conf", settings)
         settings.chmod(0o644)
         self.pool.start()
+        if not wait_until(lambda: bool(self.pool.slots()), 60, step_s=0.2):
+            raise PoolError(f"{self.folder} has no slot", hint=f"look at {self.folder / 'log' / 'StartLog'}")
 
     def stop(self) -> None:
         """Ends the daemons and the batch jobs, whoever started them; nothing to end is no error.
