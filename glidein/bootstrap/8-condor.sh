@@ -200,7 +200,7 @@ LINES
   startd_at=$(date +%s)
   keep_logs_current
   watch_drain_file
-  # A signal that came before `phase` was set has not reached HTCondor.
+  # A signal that came before `phase` was set has not reached HTCondor, or as the slow TERM.
   [ -z "${ended_by}" ] || on_signal "${ended_by}"
   wait_child
   condor_exit=${child_status}

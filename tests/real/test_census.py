@@ -77,7 +77,7 @@ def two(account: Account, condor: Condor, session_folder: Path) -> Iterator[Pool
     account.give(config, 0o644)
     try:
         pool.start()
-        assert wait_until(lambda: names(pool) == [ONE, TWO], 30), names(pool)
+        assert wait_until(lambda: names(pool) == [ONE, TWO], 60), names(pool)
         yield pool
     finally:
         pool.stop()
@@ -173,7 +173,7 @@ def test_only_idle_user_jobs_of_the_vanilla_universe_are_demand(pool: Pool, conf
 def test_user_jobs_that_are_not_yet_made_are_demand_unless_held(pool: Pool, config: PublisherConfig) -> None:
     by_idle = submit(pool, "max_idle = 5\nrequest_memory = 100", 100)
     submit(pool, "max_materialize = 7\nrequest_memory = 100", 30)
-    assert wait_until(lambda: len(pool.user_jobs()) == 12, 20, step_s=0.5)
+    assert wait_until(lambda: len(pool.user_jobs()) == 12, 60, step_s=0.5)
     ((job,), _) = grouped(ask(config))
     assert job.group.idle_jobs == 100 + 7
     pool.run(["condor_hold", str(by_idle)])

@@ -122,7 +122,7 @@ def expired(play: Play, site: scene.Site) -> bytes:
     """Returns a mailbox of seven hours ago whose form the store does not take any more."""
     at = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(hours=7)
     form = play.server.open().forms.heartbeat(site.name, life_s=1)
-    assert wait_until(lambda: post(form) == 403, 20, step_s=0.5)
+    assert wait_until(lambda: post(form) == 403, 60, step_s=0.5)
     letter = replace(play.letter(site), issued_at=at, expires_at=at + timedelta(hours=48), heartbeat_form=form)
     key = SigningKey.load(site.folder / "site.key").public
     old = Mailbox.from_json(json.loads(play.server.body(f"v1/sites/{site.name}.json")))

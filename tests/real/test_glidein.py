@@ -50,7 +50,7 @@ def test_user_jobs_run_and_the_glidein_leaves_by_itself(site: Site) -> None:
     assert site.states(cluster) == [1, 1]
     started = time.monotonic()
     process = site.start()
-    assert wait_until(lambda: bool(site.slots()), 20)
+    assert wait_until(lambda: bool(site.slots()), 60)
     slot_s = time.monotonic() - started
     site.wait_for_running(cluster, 2)
     running_s = time.monotonic() - started
@@ -61,7 +61,7 @@ def test_user_jobs_run_and_the_glidein_leaves_by_itself(site: Site) -> None:
     assert slot["GLIDEIN_ToDie"] == slot["GLIDEPOST_Start"] + 600 - 60
     assert slot["TotalSlotCpus"] == 2
     assert slot["TotalSlotMemory"] == 1024
-    assert wait_until(lambda: not site.states(cluster), 30)
+    assert wait_until(lambda: not site.states(cluster), 60)
     done = time.monotonic()
     record = site.end(process)
     left_s = time.monotonic() - done
@@ -80,16 +80,16 @@ def test_user_jobs_run_and_the_glidein_leaves_by_itself(site: Site) -> None:
 def test_user_jobs_that_come_later_are_taken_too(site: Site) -> None:
     process = site.start()
     for _ in range(2):
-        assert wait_until(lambda: bool(site.slots()), 20)
+        assert wait_until(lambda: bool(site.slots()), 60)
         cluster = site.submit("sleep 1")
-        assert wait_until(lambda: not site.states(cluster), 20)  # noqa: B023 - asked at once
+        assert wait_until(lambda: not site.states(cluster), 60)  # noqa: B023 - asked at once
     assert site.end(process)["outcome"] == "idle-shutdown"
 
 
 def test_a_user_job_that_ends_in_the_last_minutes_is_not_disturbed(site: Site) -> None:
     cluster = site.submit("sleep 8")
     process = site.start(WALLTIME_S="30", RETIRE_S="25")
-    assert wait_until(lambda: not site.states(cluster), 30)
+    assert wait_until(lambda: not site.states(cluster), 60)
     record = site.end(process)
     assert record["outcome"] == "deadline"
     log = (site.folder / "jobs" / "log").read_text()
@@ -222,7 +222,7 @@ def test_what_a_check_has_found_out_brings_user_jobs(site: Site) -> None:
         "echo 'HAS_OPENCL = true'; echo 'HAS_RACK = \"$(LOG) 3\"'; echo HAS_RACK = 2; echo 'HAS_RACK = \"$(LOG) 3\"'"
     )
     process = site.start(CHECKS="opencl", CHECK_1=check)
-    assert wait_until(lambda: not site.states(cluster), 20)
+    assert wait_until(lambda: not site.states(cluster), 60)
     slot = next(slot for slot in site.slots() if slot["SlotType"] == "Partitionable")
     assert slot["HAS_OPENCL"] is True
     assert site.end(process)["outcome"] == "idle-shutdown"

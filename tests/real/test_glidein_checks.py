@@ -41,7 +41,7 @@ def check_of(answer: Path) -> str:
 
 def test_all_of_our_own_are_advertised_and_cost_little_time(site: Site) -> None:
     process = site.start(**all_checks(), CVMFS="nowhere.example.org", CHECK_EVERY_S="5", IDLE_S="20")
-    assert wait_until(lambda: says(site, GLIDEPOST_Healthy="True"), 30)
+    assert wait_until(lambda: says(site, GLIDEPOST_Healthy="True"), 60)
     first = slot(site)
     assert first["GLIDEPOST_CHECK_network"] is True
     assert first["GLIDEPOST_CollectorsReached"] == 1
@@ -60,14 +60,14 @@ def test_all_of_our_own_are_advertised_and_cost_little_time(site: Site) -> None:
 
 def test_an_attribute_changes_with_the_checks_answer(site: Site, answer: Path) -> None:
     process = site.start(CHECKS="thing", CHECK_1=check_of(answer), **EVERY)
-    assert wait_until(lambda: says(site, HAS_THING=1, GLIDEPOST_Healthy="True"), 30)
+    assert wait_until(lambda: says(site, HAS_THING=1, GLIDEPOST_Healthy="True"), 60)
     answer.write_text("HAS_THING = 2\nHAS_OTHER = true\nMemory = 5\nSTART = false\n")
-    assert wait_until(lambda: says(site, HAS_THING=2, HAS_OTHER="True"), 30)
+    assert wait_until(lambda: says(site, HAS_THING=2, HAS_OTHER="True"), 60)
     ad = slot(site)
     assert ad["Memory"] > 5
     answer.write_text("")
     # (what was advertised at the start is undefined then, and what came later is gone)
-    assert wait_until(lambda: slot(site).get("HAS_THING") != 2 and "HAS_OTHER" not in slot(site), 30)
+    assert wait_until(lambda: slot(site).get("HAS_THING") != 2 and "HAS_OTHER" not in slot(site), 60)
     assert not isinstance(slot(site).get("HAS_THING"), int)
     process.terminate()
     assert site.end(process)["outcome"] == "killed"
@@ -85,19 +85,19 @@ def test_a_required_check_that_fails_later_stops_user_jobs_until_it_is_well_agai
     )
     waiting = site.submit("sleep 1")
     go.touch()
-    assert wait_until(lambda: not site.states(running), 30), "it ends as it would"
+    assert wait_until(lambda: not site.states(running), 60), "it ends as it would"
     assert "evicted" not in (site.folder / "jobs" / "log").read_text()
     assert not wait_until(lambda: site.states(waiting) != [1], 8)
     answer.write_text("HAS_THING = 1\n")
-    assert wait_until(lambda: not site.states(waiting), 30)
-    assert site.end(process, 90)["outcome"] == "idle-shutdown"
+    assert wait_until(lambda: not site.states(waiting), 60)
+    assert site.end(process)["outcome"] == "idle-shutdown"
 
 
 def test_a_glidein_whose_required_check_stays_bad_leaves_by_itself(site: Site, answer: Path) -> None:
     process = site.start(CHECKS="thing", CHECK_1=check_of(answer), CHECK_EVERY_S="1", IDLE_S="8")
-    assert wait_until(lambda: bool(slot(site)), 30)
+    assert wait_until(lambda: bool(slot(site)), 60)
     answer.write_text("bad\n")
-    assert wait_until(lambda: says(site, GLIDEPOST_Healthy="False"), 30)
+    assert wait_until(lambda: says(site, GLIDEPOST_Healthy="False"), 60)
     waiting = site.submit("true")
     assert site.end(process)["outcome"] == "never-claimed"
     assert site.states(waiting) == [1]
@@ -107,18 +107,18 @@ def test_a_check_that_hangs_is_killed_and_the_startd_lives_on(site: Site, answer
     hang = f"""cat {answer}; if grep -q hang {answer}; then setsid sleep 4321 & setsid sleep 4321; fi"""
     checks = as_variables({"thing": hang})
     process = site.start(**checks, CHECK_S="2", **EVERY)
-    assert wait_until(lambda: says(site, HAS_THING=1), 30)
+    assert wait_until(lambda: says(site, HAS_THING=1), 60)
     answer.write_text("hang\n")
-    assert wait_until(lambda: says(site, GLIDEPOST_CHECK_thing="False", GLIDEPOST_Healthy="True"), 30)
+    assert wait_until(lambda: says(site, GLIDEPOST_CHECK_thing="False", GLIDEPOST_Healthy="True"), 60)
     answer.write_text("HAS_THING = 3\n")
-    assert wait_until(lambda: says(site, GLIDEPOST_CHECK_thing="True", HAS_THING=3), 30)
+    assert wait_until(lambda: says(site, GLIDEPOST_CHECK_thing="True", HAS_THING=3), 60)
     assert sum("4321" in command for command in commands_of(site)) == 0
     cluster = site.submit("true")
-    assert wait_until(lambda: not site.states(cluster), 30)
+    assert wait_until(lambda: not site.states(cluster), 60)
     answer.write_text("hang\n")
-    assert wait_until(lambda: any("4321" in command for command in commands_of(site)), 30)
+    assert wait_until(lambda: any("4321" in command for command in commands_of(site)), 60)
     process.terminate()
-    assert site.end(process, 30)["outcome"] == "killed"
+    assert site.end(process)["outcome"] == "killed"
     assert commands_of(site) == []
 
 

@@ -38,7 +38,7 @@ def test_what_a_kill_without_warning_leaves_the_next_glidein_removes(site: Site)
     # (the neighbour runs it again: HTCondor, which lives on, is told to give it back)
     site.submit(f"if test -e {started}; then exit; fi; touch {started}; sleep 300")
     killed = site.start(NAME=NAME)
-    assert wait_until(started.exists, 40)
+    assert wait_until(started.exists, 60)
     (scratch,) = (site.folder / "scratch").iterdir()
     # The shell of the glidein alone: HTCondor and the user job do not notice.
     os.kill(killed.pid, signal.SIGKILL)
@@ -46,8 +46,8 @@ def test_what_a_kill_without_warning_leaves_the_next_glidein_removes(site: Site)
     left = site.processes(killed)
     assert len(left) > 3
     neighbour = site.start(NAME=NAME)
-    assert wait_until(lambda: not scratch.exists(), 30)
-    assert wait_until(lambda: not set(site.processes(killed)) & set(left), 10)
+    assert wait_until(lambda: not scratch.exists(), 60)
+    assert wait_until(lambda: not set(site.processes(killed)) & set(left), 60)
     record = site.end(neighbour)
     assert "removing what a dead glidein left" in record["output"]
     killed.communicate()
@@ -57,7 +57,7 @@ def test_after_a_kill_of_all_processes_the_next_glidein_leaves_nothing(site: Sit
     started = site.folder / "jobs" / "started"
     site.submit(f"touch {started}; sleep 300")
     killed = site.start(NAME=NAME)
-    assert wait_until(started.exists, 40)
+    assert wait_until(started.exists, 60)
     for _ in range(3):  # the pool's own daemons are not among them
         for pid in site.processes(killed):
             os.kill(pid, signal.SIGKILL)
@@ -69,13 +69,13 @@ def test_after_a_kill_of_all_processes_the_next_glidein_leaves_nothing(site: Sit
 
 def test_neighbours_that_live_are_left_alone(site: Site) -> None:
     first = site.start(NAME=NAME, IDLE_S="30")
-    assert wait_until(lambda: len(site.slots()) == 1, 40)
+    assert wait_until(lambda: len(site.slots()) == 1, 60)
     second = site.start(NAME=NAME, IDLE_S="30")
-    assert wait_until(lambda: len(site.slots()) == 2, 40)
+    assert wait_until(lambda: len(site.slots()) == 2, 60)
     assert len(list((site.folder / "scratch").iterdir())) == 2
     for process in (first, second):
         process.send_signal(signal.SIGTERM)
-    outputs = [process.communicate(timeout=30)[0] for process in (first, second)]
+    outputs = [process.communicate(timeout=120)[0] for process in (first, second)]
     assert not any("removing" in output for output in outputs)
 
 
@@ -87,7 +87,7 @@ def test_a_user_job_that_cannot_end_is_not_started_and_a_short_one_is(site: Site
     longer = site.submit("sleep 1", extra="allowed_job_duration = 570\n")
     short = site.submit("sleep 1", extra="allowed_job_duration = 60\n")
     process = site.start()  # 600 s, of which 90 are for leaving
-    assert wait_until(lambda: site.states(short) == [], 40)
+    assert wait_until(lambda: site.states(short) == [], 60)
     record = site.end(process)
     assert record["outcome"] == "idle-shutdown"
     assert record["user_jobs"] == 1
@@ -102,12 +102,12 @@ def test_while_the_drain_file_is_there_user_jobs_end_and_none_starts(site: Site)
     drain.touch()
     time.sleep(4)
     second = site.submit("sleep 1")
-    assert wait_until(lambda: site.states(first) == [], 30)
+    assert wait_until(lambda: site.states(first) == [], 60)
     record = site.end(process)
     assert (record["code"], record["outcome"]) == (0, "drained"), record["output"]
     assert record["user_jobs"] == 1
     # (the schedd may have taken it for running, until it asked for its start)
-    assert wait_until(lambda: site.states(second) == [1], 20)
+    assert wait_until(lambda: site.states(second) == [1], 60)
     log = (site.folder / "jobs" / "log").read_text()
     assert "evicted" not in log
     assert log.count("Job executing") == 1
@@ -126,7 +126,7 @@ def test_the_record_says_what_the_glidein_was_used_for(site: Site) -> None:
     cluster = site.submit("sleep 3", 2, "request_cpus = 1\n")
     began = time.time()
     process = site.start()
-    assert wait_until(lambda: site.states(cluster) == [], 40)
+    assert wait_until(lambda: site.states(cluster) == [], 60)
     record = site.end(process)
     ended = time.time()
     assert record["user_jobs"] == 2
@@ -150,9 +150,9 @@ def test_the_logs_of_a_failed_glidein_are_kept_and_hold_no_token(site: Site) -> 
 def test_condor_history_leads_from_a_user_job_to_the_logs_of_its_glidein(site: Site) -> None:
     cluster = site.submit("sleep 5; exit 3", extra="job_machine_attrs = GLIDEPOST_Logs\n")
     process = site.start(LOGS="always", LOGS_FOLDER="$MINE/logs", LOGS_EVERY_S="1")
-    assert wait_until(lambda: (site.folder / "logs").is_dir() and site.states(cluster) == [2], 40)
-    assert wait_until(lambda: any("StarterLog.slot1_1" in name for name in running_logs(site)), 40)
-    assert wait_until(lambda: site.states(cluster) == [], 40)
+    assert wait_until(lambda: (site.folder / "logs").is_dir() and site.states(cluster) == [2], 60)
+    assert wait_until(lambda: any("StarterLog.slot1_1" in name for name in running_logs(site)), 60)
+    assert wait_until(lambda: site.states(cluster) == [], 60)
     record = site.end(process)
     asked = ["condor_history", str(cluster), "-limit", "1", "-af", "LastRemoteHost", "MachineAttrGLIDEPOST_Logs0"]
     host, path = site.pool.run(asked).split()
@@ -191,7 +191,7 @@ def test_logs_are_uploaded_with_the_form_to_where_the_ad_says(site: Site, store:
     form.write_text("".join(f"{name}={value}\n" for name, value in fields.items()))
     site.pool.account.give(form, 0o600)
     process = site.start(LOGS="always", LOGS_FOLDER="", LOG_FORM="$MINE/form")
-    assert wait_until(lambda: bool(site.slots()), 40)
+    assert wait_until(lambda: bool(site.slots()), 60)
     slot = site.slots()[0]
     record = site.end(process)
     name = f"{record['glidein']}.tar.gz"

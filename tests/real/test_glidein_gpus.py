@@ -35,7 +35,7 @@ def of_gpus(environment: Mapping[str, str]) -> dict[str, str]:
 
 def let_end(site: Site, *clusters: int) -> None:
     site.pool.account.run(["touch", str(site.folder / "jobs" / "end")], cwd=site.folder / "jobs", timeout_s=10)
-    assert wait_until(lambda: not any(site.states(cluster) for cluster in clusters), 40)
+    assert wait_until(lambda: not any(site.states(cluster) for cluster in clusters), 60)
 
 
 def slot_of(site: Site, kind: str) -> Any:

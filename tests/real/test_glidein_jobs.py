@@ -74,7 +74,7 @@ def run(site: Site, shell: str, extra: str = "", **request: str) -> str:
 
 
 def pslot(site: Site) -> dict[str, object]:
-    assert wait_until(lambda: any(slot["SlotType"] == "Partitionable" for slot in site.slots()), 30)
+    assert wait_until(lambda: any(slot["SlotType"] == "Partitionable" for slot in site.slots()), 60)
     slot = next(slot for slot in site.slots() if slot["SlotType"] == "Partitionable")
     return {name: slot[name] for name in slot}
 
@@ -116,7 +116,7 @@ def test_a_node_where_the_token_cannot_be_hidden_says_so(site: Site) -> None:
     cluster = site.submit("cat ../../../tokens.d/*")
     process = site.start(HIDE_TOKEN="no", IDLE_S="30")
     assert pslot(site)["GLIDEPOST_TokenHidden"] is False
-    assert wait_until(lambda: site.states(cluster) == [], 30)
+    assert wait_until(lambda: site.states(cluster) == [], 60)
     process.terminate()
     site.end(process)
     # This is what the wall is for.
@@ -213,10 +213,9 @@ def test_htcondor_itself_runs_in_the_sites_image(site: Site, apptainer: Path, im
     site.wait_for_running(cluster)
     time.sleep(1)
     process.send_signal(signal.SIGTERM)
-    killed = time.monotonic()
-    assert site.end(process)["outcome"] == "killed"
-    assert time.monotonic() - killed < 8
-    assert wait_until(lambda: site.states(cluster) == [1], 20)
+    record = site.end(process)
+    assert (record["outcome"], record["condor_exit"]) == ("killed", 0)
+    assert wait_until(lambda: site.states(cluster) == [1], 60)
 
 
 def test_user_jobs_see_cvmfs_by_cvmfsexec(site: Site) -> None:

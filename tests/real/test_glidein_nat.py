@@ -77,7 +77,7 @@ def test_user_jobs_run_behind_a_router_that_lets_nothing_in(hidden: Site, nat: N
     assert reach(nat.pool, networks.NODE, startd[1]).startswith("closed")
     assert nat.count("inward") > 0
     go_on.touch()
-    assert wait_until(lambda: not hidden.states(cluster), 30)
+    assert wait_until(lambda: not hidden.states(cluster), 60)
     record = hidden.end(process)
     assert (record["code"], record["outcome"]) == (0, "idle-shutdown"), record["output"]
     assert [(hidden.folder / "jobs" / f"out.{number}").read_text() for number in (0, 1)] == ["done\n"] * 2

@@ -68,4 +68,4 @@ def test_glideins_in_grid_engine_run_user_jobs(
     assert len(logs) == 2
     assert wait_until(lambda: not pool.slots(), 60, step_s=0.5)
     glidepost("puller", "run", "--config", config)
-    assert wait_until(lambda: "gp-" not in glidepost("puller", "status", "--config", config), 30, step_s=1)
+    assert wait_until(lambda: "gp-" not in glidepost("puller", "status", "--config", config), 60, step_s=1)

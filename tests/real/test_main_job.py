@@ -150,7 +150,7 @@ def test_glideins_of_a_slurm_site_run_user_jobs(
     assert wait_until(lambda: not slurm.run(["squeue", "--noheader"]).strip(), 60, step_s=0.5)
     assert made.scratch() == []
     made.pull()
-    assert wait_until(lambda: "gp-" not in made.glidepost("puller", "status", "--config", site.config), 30, step_s=1)
+    assert wait_until(lambda: "gp-" not in made.glidepost("puller", "status", "--config", site.config), 60, step_s=1)
 
 
 def test_a_pool_that_does_not_answer_is_not_a_pool_without_demand(

@@ -280,7 +280,7 @@ def oracle(pool: Pool, condor: Condor, account: Account, session_folder: Path) -
         jobs = ask_census(pool)
         for item in SHAPES:
             glideins.append(start_glidein(config, item, demand, folder, account))
-            assert wait_until(lambda: any((folder / "cache").iterdir()), 20)
+            assert wait_until(lambda: any((folder / "cache").iterdir()), 60)
         ours = f'GLIDEPOST_Site == "{SITE}" && SlotType == "Partitionable"'
         assert wait_until(lambda: len(pool.slots(ours)) == len(SHAPES), 60, step_s=1)
         wait_for_quiet(pool)

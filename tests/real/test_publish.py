@@ -222,12 +222,12 @@ def test_what_the_pool_lets_sites_do_is_tried(publisher: Path, pool: Pool, told:
     name = "pool token: reads"
     assert check(publisher)[1][name]["remedy"] == ""
     told("DENY_READ =\n")
-    assert wait_until(lambda: check(publisher)[1][name]["remedy"] != "", 30)
+    assert wait_until(lambda: check(publisher)[1][name]["remedy"] != "", 60)
     found = check(publisher)[1][name]
     assert found["text"].startswith("every site may read queue and configuration of collector ")
     assert f"schedd ap@{pool.trust_domain}" in found["text"]
     told(f"DENY_ADVERTISE_STARTD = glidein-*@{pool.trust_domain}\n")
-    assert wait_until(lambda: set(failures(publisher)) == {"pool token: joins"}, 30)
+    assert wait_until(lambda: set(failures(publisher)) == {"pool token: joins"}, 60)
 
 
 def test_a_bucket_that_anybody_can_read_or_list_fails(publisher: Path, bucket: Store) -> None:

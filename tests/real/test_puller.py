@@ -163,14 +163,14 @@ def idle_site(slurm: Slurm, account_folder: Path, pool_key, site_key, make_deman
     site.want(6)
     yield site
     slurm.run(["scancel", f"--user={slurm.account.name}"])
-    assert wait_until(lambda: not site.queued() + site.running(), 30)
+    assert wait_until(lambda: not site.queued() + site.running(), 60)
 
 
 @pytest.fixture
 def site(idle_site: Site) -> Site:
     """A site with six glideins, of two submissions: two run, and there is no room for the other four."""
     assert [idle_site.cycle().submitted for _ in range(3)] == [3, 3, 0]
-    assert wait_until(lambda: len(idle_site.running()) == 2, 30), idle_site.slurm.run(["squeue"])
+    assert wait_until(lambda: len(idle_site.running()) == 2, 60), idle_site.slurm.run(["squeue"])
     assert len(idle_site.queued()) == 4
     return idle_site
 

@@ -53,7 +53,7 @@ def site(slurm: Slurm) -> Iterator[Site]:
     site = Site(slurm)
     yield site
     slurm.run(["scancel", f"--user={slurm.account.name}"])
-    assert wait_until(lambda: site.jobs() == [], 30)
+    assert wait_until(lambda: site.jobs() == [], 60)
 
 
 def test_a_removal_of_what_is_gone_by_now_still_takes_the_others(site):

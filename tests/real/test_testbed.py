@@ -38,7 +38,7 @@ def test_a_user_job_stays_idle_where_there_is_no_execution_point(pool: Pool) -> 
     assert {job["Owner"] for job in jobs} == {pool.account.name}
     assert pool.slots() == []
     pool.run(["condor_rm", str(cluster)])
-    assert wait_until(lambda: not pool.user_jobs(f"ClusterId == {cluster}"), 10)
+    assert wait_until(lambda: not pool.user_jobs(f"ClusterId == {cluster}"), 60)
 
 
 def ping(pool: Pool, folder: Path, token: str, *levels: str) -> str:
@@ -247,9 +247,9 @@ def test_an_array_of_two_is_listed_and_done(slurm: Slurm, account_folder: Path) 
     argv = ["sbatch", "--parsable", "-J", "two", "--array=0-1", "-D", str(account_folder), "-o", "/dev/null"]
     assert slurm.run(argv, stdin=script).strip().isdigit()
     assert len(queue(slurm, "two")) == 2
-    assert wait_until(lambda: queue(slurm, "two") == ["R", "R"], 30)
+    assert wait_until(lambda: queue(slurm, "two") == ["R", "R"], 60)
     slurm.account.run(["touch", str(account_folder / "go")])
-    assert wait_until(lambda: queue(slurm, "two") == [], 30)
+    assert wait_until(lambda: queue(slurm, "two") == [], 60)
     assert [(account_folder / f"done-{i}").read_text().strip() for i in (0, 1)] == [str(slurm.account.uid)] * 2
 
 
@@ -257,7 +257,7 @@ def test_a_batch_job_gets_one_of_two_fake_gpus(slurm: Slurm, account_folder: Pat
     script = '#!/bin/sh\necho "$CUDA_VISIBLE_DEVICES"\n'
     options = ["-J", "gpu", "-p", "gpu", "--gres=gpu:1", "-D", str(account_folder), "-o", "out"]
     slurm.run(["sbatch", *options], stdin=script)
-    assert wait_until(lambda: queue(slurm, "gpu") == [], 30)
+    assert wait_until(lambda: queue(slurm, "gpu") == [], 60)
     assert (account_folder / "out").read_text().strip() in {"0", "1"}
 
 
@@ -278,7 +278,7 @@ def test_a_stop_ends_batch_jobs_that_ignore_signals_in_a_deep_folder_too(
     script = "#!/bin/sh\ntrap '' TERM\necho $$ > pid\nwhile :; do sleep 1; done\n"
     other.run(["sbatch", "-D", str(account_folder), "-o", "/dev/null"], stdin=script)
     pid = account_folder / "pid"
-    assert wait_until(lambda: pid.is_file() and pid.read_text().strip() != "", 30)
+    assert wait_until(lambda: pid.is_file() and pid.read_text().strip() != "", 60)
     other.stop()
     assert daemons_of(other.folder) == []
     environ = Path("/proc", pid.read_text().strip(), "environ")

@@ -130,7 +130,7 @@ def running(front: Front, account: Account, nginx: Path) -> Iterator[None]:
     with (front.folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        assert wait_until(lambda: not is_free(front.port), 20), (front.folder / "log").read_text()
+        assert wait_until(lambda: not is_free(front.port), 60), (front.folder / "log").read_text()
         yield
     finally:
         process.terminate()

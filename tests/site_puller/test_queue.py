@@ -97,16 +97,16 @@ def test_a_query_that_takes_too_long_is_an_error():
     assert isinstance(answer.error, CommandFailed)
     assert re.search(r"no answer within 0\.3 s", answer.error.what)
     assert answer.jobs == ()
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 25
 
 
 def test_a_child_that_keeps_the_pipe_open_does_not_keep_us():
     start = time.monotonic()
-    answer = queue("sleep 8 & sleep 8", timeout_s=0.3).count()
+    answer = queue("sleep 60 & sleep 60", timeout_s=0.3).count()
     assert isinstance(answer.error, CommandFailed)
     assert re.search("no answer", answer.error.what)
     assert answer.jobs == ()
-    assert time.monotonic() - start < 6
+    assert time.monotonic() - start < 30
 
 
 @pytest.mark.parametrize("output", ["\\377\\376", "one-word", "<html>", "slurm_load_jobs error: x"])

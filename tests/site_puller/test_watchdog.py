@@ -23,12 +23,12 @@ def test_a_block_that_is_done_in_time_goes_on():
     assert done
 
 
-@pytest.mark.parametrize("wait", [lambda: time.sleep(5), lambda: os.read(os.pipe()[0], 1), threading.Event().wait])
+@pytest.mark.parametrize("wait", [lambda: time.sleep(60), lambda: os.read(os.pipe()[0], 1), threading.Event().wait])
 def test_a_block_that_waits_is_ended(wait):
     began = time.monotonic()
     with pytest.raises(StoreError, match="late"), limit(0.1, LATE):
         wait()
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
 
 
 def spin() -> None:
@@ -72,14 +72,14 @@ def test_an_inner_limit_leaves_the_outer_one_its_time():
 
     def run() -> None:
         with pytest.raises(StoreError, match="late"), limit(0.1, LATE):
-            time.sleep(5)
+            time.sleep(60)
         with limit(0.1, LATE):
             pass
-        time.sleep(5)
+        time.sleep(60)
 
     with pytest.raises(GlidepostError, match="outer"), limit(0.4, outer):
         run()
-    assert 0.3 < time.monotonic() - began < 4
+    assert 0.3 < time.monotonic() - began < 30
 
 
 def test_an_outer_limit_that_ends_first_ends_both():

@@ -119,7 +119,7 @@ class Site:
         self.running.append(process)
         return process
 
-    def end(self, process: subprocess.Popen[str], timeout_s: float = 60) -> dict[str, Any]:
+    def end(self, process: subprocess.Popen[str], timeout_s: float = 120) -> dict[str, Any]:
         """Waits for a glidein and returns its outcome record and `output`; nothing of it may be left."""
         output, _ = process.communicate(timeout=timeout_s)
         assert self.token.read_text().strip() not in output
@@ -167,7 +167,7 @@ class Site:
         return record
 
     def wait_for_running(self, cluster: int, count: int = 1) -> None:
-        assert wait_until(lambda: self.states(cluster).count(2) == count, 30), self.states(cluster)
+        assert wait_until(lambda: self.states(cluster).count(2) == count, 60), self.states(cluster)
 
 
 @contextmanager
@@ -181,7 +181,7 @@ def open_site(pool: Pool, built: Built, folder: Path, word: str, prefix: Sequenc
         for process in site.running:
             if process.poll() is None:
                 process.terminate()
-                process.communicate(timeout=30)
+                process.communicate(timeout=120)
 
 
 def remove_user_jobs(pool: Pool, constraint: str = "true") -> None:
