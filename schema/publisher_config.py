@@ -100,7 +100,7 @@ class AlertSettings:
     """Who is told when a site falls silent, a shape is paused, or the demand is overdue; nobody by default.
 
     `webhook_file` holds the address, which is a secret, and a bearer token in a second line, if one is needed. Mail
-    goes by `smtp` (host:port) or to the program `sendmail`.
+    goes by `smtp` (host:port), where `smtp_login_file` holds user and password, or to the program `sendmail`.
     """
 
     webhook_file: Optional[str] = None
@@ -108,6 +108,7 @@ class AlertSettings:
     mail_to: tuple[str, ...] = ()
     mail_from: Optional[str] = None
     smtp: Optional[str] = None
+    smtp_login_file: Optional[str] = None
     sendmail: Optional[str] = None
 
     @property
@@ -181,7 +182,11 @@ class PublisherConfig:
                 credentials=absolute(store.credentials),
                 forms_credentials=absolute(store.forms_credentials),
             ),
-            alerts=replace(config.alerts, webhook_file=absolute(config.alerts.webhook_file)),
+            alerts=replace(
+                config.alerts,
+                webhook_file=absolute(config.alerts.webhook_file),
+                smtp_login_file=absolute(config.alerts.smtp_login_file),
+            ),
             glidein=replace(
                 glidein,
                 tarballs=tuple(required(name) for name in glidein.tarballs),

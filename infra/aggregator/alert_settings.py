@@ -13,7 +13,7 @@ from glidepost.schema.errors import ConfigError
 from glidepost.schema.publisher_config import AlertSettings, PublisherConfig
 
 from .alerts import Audience
-from .channels import Channel, Mail, Publishes, Topic, Webhook
+from .channels import Channel, Login, Mail, Publishes, Topic, Webhook
 
 FORMS: Final = ("slack", "matrix")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -55,15 +55,19 @@ def channels(settings: AlertSettings) -> list[Channel]:
 
 def _secret_address(path: Path) -> tuple[str, str]:
     """Returns the address in the first line of a file, and the bearer token in the second one, if there is one."""
+    url, token = _secret_lines("webhook_file", path, hint="its first line is the webhook's address, mode 0600")
+    return _address(url, f"[alerts] webhook_file: {path}"), token
+
+
+def _secret_lines(key: str, path: Path, *, hint: str) -> tuple[str, str]:
+    """Returns the first two lines of a file that nobody else may read."""
     try:
         if path.stat().st_mode & 0o077:
-            raise ConfigError(f"[alerts] webhook_file: {path} can be read by others", hint=f"chmod 600 {path}")
-        lines = path.read_text(encoding="utf-8").split("\n")
+            raise ConfigError(f"[alerts] {key}: {path} can be read by others", hint=f"chmod 600 {path}")
+        first, second, *_ = [*path.read_text(encoding="utf-8").split("\n"), ""]
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"[alerts] webhook_file: {path}: {error}", hint="its first line is the webhook's address, mode 0600"
-        ) from error
-    return _address(lines[0].strip(), f"[alerts] webhook_file: {path}"), lines[1].strip() if len(lines) > 1 else ""
+        raise ConfigError(f"[alerts] {key}: {path}: {error}", hint=hint) from error
+    return first.strip(), second.strip()
 
 
 def _address(url: str, where: str) -> str:
@@ -86,7 +90,16 @@ def _mail(settings: AlertSettings) -> Mail:
             hint='write mail_from = "glidepost@example.org" and smtp = "localhost:25"',
         )
     host, _, port = (settings.smtp or "").partition(":")
-    return Mail(settings.mail_from, settings.mail_to, host, int(port or 25), settings.sendmail or "")
+    login = _login(Path(settings.smtp_login_file)) if settings.smtp and settings.smtp_login_file else None
+    return Mail(settings.mail_from, settings.mail_to, host, int(port or 25), settings.sendmail or "", login)
+
+
+def _login(path: Path) -> Login:
+    hint = "its first line is the user, its second one the password, mode 0600"
+    user, password = _secret_lines("smtp_login_file", path, hint=hint)
+    if not user or not password:
+        raise ConfigError(f"[alerts] smtp_login_file: {path} holds no user and password", hint=hint)
+    return Login(user, password)
 
 
 def channels_of_environment(environment: Mapping[str, str]) -> list[Channel]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import smtplib
+import ssl
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
@@ -21,6 +22,7 @@ import urllib3
 from glidepost.schema.errors import GlidepostError
 
 TIMEOUT_S: Final = 10.0
+SUBMISSIONS_PORT: Final = 465  # RFC 8314: TLS from the first byte
 _HINT: Final = "the next run tries again; nothing else depends on it"
 
 
@@ -117,14 +119,26 @@ def _html(text: str) -> str:
 
 
 @dataclass(frozen=True)
+class Login:
+    """Who one is for a mail server."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Mail:
-    """Plain text by SMTP (`host`), or handed to a program that works as sendmail does (`sendmail`)."""
+    """Plain text by SMTP (`host`), or handed to a program that works as sendmail does (`sendmail`).
+
+    A password is for a server whose certificate is good; without one, TLS is better than nothing where it is offered.
+    """
 
     sender: str
     recipients: tuple[str, ...]
     host: str = ""
     port: int = 25
     sendmail: str = ""
+    login: Optional[Login] = None
     name: str = "mail"
 
     def send(self, message: Message) -> None:
@@ -139,9 +153,15 @@ class Mail:
                 self._hand_over(mail)
             else:
                 self._submit(mail)
+        except smtplib.SMTPAuthenticationError as error:  # (its text may be an echo of what was sent)
+            who = self.login.user if self.login else ""
+            raise self._failure(f"the login as {who} is refused ({error.smtp_code})") from None
         except (OSError, smtplib.SMTPException, subprocess.SubprocessError) as error:
-            way = self.sendmail or f"{self.host}:{self.port}"
-            raise GlidepostError(f"alert: mail by {way}: {' '.join(str(error).split())[:300]}", hint=_HINT) from error
+            raise self._failure(str(error)) from error
+
+    def _failure(self, text: str) -> GlidepostError:
+        way = self.sendmail or f"{self.host}:{self.port}"
+        return GlidepostError(f"alert: mail by {way}: {' '.join(text.split())[:300]}", hint=_HINT)
 
     def compose(self, message: Message, now: datetime) -> EmailMessage:
         """Returns the mail. It says that a program wrote it, so that no vacation message answers."""
@@ -155,11 +175,23 @@ class Mail:
         return mail
 
     def _submit(self, mail: EmailMessage) -> None:
-        with smtplib.SMTP(self.host, self.port, timeout=TIMEOUT_S) as server:
+        tls = ssl.create_default_context() if self.login else None
+        is_private = self.port == SUBMISSIONS_PORT
+        opened: smtplib.SMTP
+        if is_private:
+            opened = smtplib.SMTP_SSL(self.host, self.port, timeout=TIMEOUT_S, context=tls)
+        else:
+            opened = smtplib.SMTP(self.host, self.port, timeout=TIMEOUT_S)
+        with opened as server:
             server.ehlo()
-            if server.has_extn("starttls"):
-                server.starttls()
+            if not is_private and server.has_extn("starttls"):
+                server.starttls(context=tls)
                 server.ehlo()
+                is_private = True
+            if self.login:
+                if not is_private:
+                    raise smtplib.SMTPNotSupportedError("it offers no TLS, and gets no password without")
+                server.login(self.login.user, self.login.password)
             refused = server.send_message(mail)
         if refused:
             raise smtplib.SMTPRecipientsRefused(refused)

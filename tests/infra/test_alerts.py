@@ -5,20 +5,25 @@ from __future__ import annotations
 import email
 import email.policy
 import json
+import ssl
+import subprocess
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 from botocore.exceptions import ClientError
 
 from glidepost.infra.aggregator import alerts
+from glidepost.infra.aggregator import channels as channels_module
 from glidepost.infra.aggregator.aggregate import aggregate
 from glidepost.infra.aggregator.alert_settings import audience, audience_of_environment, channels
 from glidepost.infra.aggregator.alerts import Audience
-from glidepost.infra.aggregator.channels import Mail, Message, Topic, Webhook, webhook_body
+from glidepost.infra.aggregator.channels import Login, Mail, Message, Topic, Webhook, webhook_body
 from glidepost.infra.aggregator.run import aggregate_once, watch_once
 from glidepost.schema.document import encode
 from glidepost.schema.errors import ConfigError, GlidepostError, StoreError
@@ -101,14 +106,46 @@ class MailServer(Controller):
         super()._trigger_server()
 
 
-@pytest.fixture
-def post():
+@contextmanager
+def listening(controller_type=MailServer, **settings):
     taken = Post()
-    controller = MailServer(taken, hostname="127.0.0.1", port=0)
+    controller = controller_type(taken, hostname="127.0.0.1", port=0, **settings)
     controller.start()
     taken.port = controller.port
     yield taken
     controller.stop()
+
+
+@pytest.fixture
+def post():
+    with listening() as taken:
+        yield taken
+
+
+LOGIN = Login("glidepost", "s3cret")
+
+
+def only_us(server, session, envelope, mechanism, sent):  # noqa: ARG001 - aiosmtpd's
+    said = (sent.login, sent.password)
+    return AuthResult(success=said == (LOGIN.user.encode(), LOGIN.password.encode()), handled=False)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A key and its certificate for 127.0.0.1, in one file."""
+    key, path = (tmp_path_factory.mktemp("tls") / name for name in ("key", "certificate"))
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    certify = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run([*certify, "-keyout", str(key), "-out", str(path)], check=True, capture_output=True)
+    path.write_text(path.read_text() + key.read_text())
+    return path
+
+
+@pytest.fixture
+def tls(certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
 
 
 @pytest.fixture
@@ -296,6 +333,41 @@ def test_a_mail_that_reaches_some_only_is_an_error(post):
         mail.send(MESSAGE)
 
 
+def mail_with_login(post, login=LOGIN):
+    return Mail("g@example.org", ("a@example.org",), "127.0.0.1", post.port, login=login)
+
+
+@pytest.mark.parametrize("is_at_once", [False, True])
+def test_a_server_that_wants_a_login_gets_it_by_tls(tls, certificate, monkeypatch, is_at_once):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    # (TLS at once is none to aiosmtpd, which would offer no login)
+    settings = {"ssl_context": tls, "auth_require_tls": False} if is_at_once else {"tls_context": tls}
+    with listening(authenticator=only_us, **settings) as post:
+        if is_at_once:
+            monkeypatch.setattr(channels_module, "SUBMISSIONS_PORT", post.port)
+        mail_with_login(post).send(MESSAGE)
+        assert len(post.mails) == 1
+        with pytest.raises(GlidepostError, match=r"the login as glidepost is refused \(535\)") as failure:
+            mail_with_login(post, Login("glidepost", "wr0ng")).send(MESSAGE)
+        assert "wr0ng" not in repr(failure.value)
+        assert "s3cret" not in repr(mail_with_login(post))
+        assert len(post.mails) == 1
+
+
+def test_a_server_that_anybody_may_play_gets_no_password(tls):
+    with listening(authenticator=only_us, auth_required=True, tls_context=tls) as post:
+        with pytest.raises(GlidepostError, match="certificate verify failed"):
+            mail_with_login(post).send(MESSAGE)
+        assert post.mails == []
+
+
+def test_a_server_without_tls_gets_no_password():
+    with listening(authenticator=only_us, auth_require_tls=False) as post:
+        with pytest.raises(GlidepostError, match="offers no TLS"):
+            mail_with_login(post).send(MESSAGE)
+        assert post.mails == []
+
+
 def test_no_mail_server_is_an_error(post):
     with pytest.raises(GlidepostError, match="alert: mail by 127"):
         Mail("g@example.org", ("a@example.org",), "127.0.0.1", 1).send(MESSAGE)
@@ -379,6 +451,23 @@ def test_mail_needs_a_sender_and_a_way():
             channels(AlertSettings(mail_to=("a@example.org",), **missing))
     found = channels(AlertSettings(mail_to=("a@example.org",), mail_from="g@example.org", smtp="mx.example.org:587"))
     assert found == [Mail("g@example.org", ("a@example.org",), "mx.example.org", 587)]
+
+
+def test_a_login_is_read_from_a_file_that_only_its_owner_reads(tmp_path):
+    file = tmp_path / "smtp.login"
+    file.write_text("glidepost\ns3cret\n")
+    file.chmod(0o600)
+    settings = {"mail_to": ("a@example.org",), "mail_from": "g@example.org", "smtp": "mx.example.org:587"}
+    (mail,) = audience(config(**settings, smtp_login_file=str(file))).channels
+    assert mail == Mail("g@example.org", ("a@example.org",), "mx.example.org", 587, login=LOGIN)
+    file.chmod(0o640)
+    with pytest.raises(ConfigError, match="can be read by others"):
+        audience(config(**settings, smtp_login_file=str(file)))
+    file.write_text("s3cret\n")
+    file.chmod(0o600)
+    with pytest.raises(ConfigError, match="no user and password") as failure:
+        audience(config(**settings, smtp_login_file=str(file)))
+    assert "s3cret" not in failure.value.what
 
 
 def test_a_function_is_told_whom_to_tell_by_its_environment(monkeypatch):
