@@ -24,6 +24,7 @@ REQUESTS: Final = {
     "RequestGPUs": ("gpus", 0),
     "AllowedJobDuration": ("max_runtime_s", 0),
 }
+EXECUTE_LIMIT: Final = "AllowedExecuteDuration"  # read in the place of AllowedJobDuration where that is not set
 # In each row's ad, whether its Requirements name them or not: a slot's START may.
 _KEPT: Final = ("JobUniverse", "AcctGroup", "AllowedJobDuration", "Requirements", "RequireGPUs")
 _REFERRING: Final = ("Requirements", "RequireGPUs")
@@ -144,6 +145,9 @@ def number(ad: classad2.ClassAd, attribute: str, default: Optional[int]) -> Opti
 def _row(ad: classad2.ClassAd) -> Row:
     row: Row = {"owner": _text(ad, "Owner") or "", "accounting_group": _text(ad, "AcctGroup"), "problem": None}
     row["domain"] = (_text(ad, "User") or "").rpartition("@")[2].lower()
+    # As in the glideins' START: AllowedJobDuration is for the whole stay, with transfers, and counts when both are set.
+    if has(ad, EXECUTE_LIMIT) and not has(ad, "AllowedJobDuration"):
+        ad["AllowedJobDuration"] = ad.lookup(EXECUTE_LIMIT)
     for attribute, (name, default) in REQUESTS.items():
         value = number(ad, attribute, default)
         if value is None:

@@ -35,6 +35,7 @@ _NEEDS: Final = [
     "Requirements",
     "RequireGPUs",
     *ads.REQUESTS,
+    ads.EXECUTE_LIMIT,
 ]
 # An evicted user job is idle since its eviction, and one released since its release.
 _IDLE: Final = "JobStatus == 1 && JobUniverse == 5 && time() - EnteredCurrentStatus >= {min_idle_s}"

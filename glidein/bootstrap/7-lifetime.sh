@@ -8,7 +8,7 @@ plan_lifetime() {
   check_folder GLIDEPOST_DRAIN_FILE
   [ -z "${problem}" ] || finish bad-request "${problem}"
   # What HTCondor itself will hold a user job for; the publisher counts with the same (max_runtime_s).
-  allow "time() + (TARGET.AllowedJobDuration ?: 0) <= GLIDEIN_ToDie - ${vacate}"
+  allow "time() + (TARGET.AllowedJobDuration ?: TARGET.AllowedExecuteDuration ?: 0) <= GLIDEIN_ToDie - ${vacate}"
   expand "${GLIDEPOST_DRAIN_FILE:-}" || say "the drain file ${GLIDEPOST_DRAIN_FILE} has a variable that is not set here"
   case ${value} in /*) drain_file=${value} ;; *) return 0 ;; esac
   ! run timeout -s KILL 10 test -e "${drain_file}" || finish_slowly drained "${drain_file} is there"

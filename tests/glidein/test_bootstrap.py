@@ -163,7 +163,7 @@ def test_the_configuration_says_what_the_request_says(node):
     assert config["MEMORY"] == "2048"
     assert config["DISK"] == str(1024 * 1024)
     assert config["START"].startswith('(Owner == "alice") && (time() < GLIDEIN_ToRetire) && ')
-    fits = "time() + (TARGET.AllowedJobDuration ?: 0) <= GLIDEIN_ToDie - 30"
+    fits = "time() + (TARGET.AllowedJobDuration ?: TARGET.AllowedExecuteDuration ?: 0) <= GLIDEIN_ToDie - 30"
     assert f" && ({fits})" in (node.made / "condor_config").read_text()
     assert config["GLIDEPOST_BatchJob"] == '"42"'
     assert config["GLIDEIN_Site"] == '"North"'

@@ -56,6 +56,14 @@ def test_a_row_has_numbers(make_ad):
     assert (row.accounting_group, row.max_runtime_s, row.problem) == ("group_sim", 3600, None)
 
 
+@pytest.mark.parametrize(("job", "execute", "expected"), [(None, "600", 600), ("900", "600", 900), ("900", None, 900)])
+def test_the_longest_stay_of_a_user_job_is_said_in_two_ways(make_ad, job, execute, expected):
+    said = {"AllowedJobDuration": job, "AllowedExecuteDuration": execute}
+    row = row_of(make_ad(**{name: value for name, value in said.items() if value}))
+    assert row.max_runtime_s == expected
+    assert classad2.ClassAd(row.ad)["AllowedJobDuration"] == expected
+
+
 def test_expressions_are_evaluated_in_their_ad(make_ad):
     row = row_of(make_ad(RequestMemory="ifThenElse(RequestCpus > 0, 3 * 1000, 1)", RequestDisk="1.5 * 1000 + 0.2"))
     assert (row.memory_mib, row.disk_kib) == (3000, 1501)

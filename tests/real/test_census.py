@@ -141,6 +141,13 @@ def test_expressions_are_evaluated_and_what_has_no_value_is_named(pool: Pool, co
     assert f'"{pool.account.name}' not in job.ad
 
 
+def test_how_long_a_user_job_may_run_is_known(pool: Pool, config: PublisherConfig) -> None:
+    submit(pool, "allowed_job_duration = 7200", 1)
+    submit(pool, "allowed_execute_duration = 600", 2)
+    jobs, _ = grouped(ask(config))
+    assert {(job.group.idle_jobs, job.group.max_runtime_s) for job in jobs} == {(1, 7200), (2, 600)}
+
+
 def test_an_evicted_user_job_asks_for_what_it_used(pool: Pool, config: PublisherConfig) -> None:
     cluster = submit(pool, "request_memory = ifThenElse(MemoryUsage isnt undefined, MemoryUsage * 3 / 2, 100)", 3)
     pool.run(["condor_qedit", f"{cluster}.1", "MemoryUsage", "2000"])  # as the shadow does

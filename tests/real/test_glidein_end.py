@@ -84,8 +84,8 @@ def test_neighbours_that_live_are_left_alone(site: Site) -> None:
 
 def test_a_user_job_that_cannot_end_is_not_started_and_a_short_one_is(site: Site) -> None:
     long = site.submit("sleep 1", extra="allowed_job_duration = 570\n")
-    longer = site.submit("sleep 1", extra="allowed_job_duration = 570\n")
-    short = site.submit("sleep 1", extra="allowed_job_duration = 60\n")
+    longer = site.submit("sleep 1", extra="allowed_execute_duration = 570\n")
+    short = site.submit("sleep 1", extra="allowed_execute_duration = 60\n")
     process = site.start()  # 600 s, of which 90 are for leaving
     assert wait_until(lambda: site.states(short) == [], 60)
     record = site.end(process)

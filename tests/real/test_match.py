@@ -168,7 +168,7 @@ def description(number: int, chance: random.Random) -> str:
     if account:
         lines.append(f"accounting_group = {account}")
     if number % 9 == 8:
-        lines.append(f"allowed_job_duration = {chance.choice((300, 2000))}")
+        lines.append(f"allowed_{chance.choice(('job', 'execute'))}_duration = {chance.choice((300, 2000))}")
     places = " ".join(item.name for item in SHAPES)
     return "\n".join([*lines, f"queue where in ({places})", ""])
 
