@@ -24,7 +24,7 @@ from .aggregator.run import watch_once
     help="The publisher's publisher.toml: its [alerts] are told, its store is read.",
 )
 def alert(config: Path) -> None:
-    """Tell [alerts] once which sites have fallen silent or are back, which shapes are paused, if the demand is overdue.
+    """Tell [alerts] once which sites are silent or unreadable, which shapes are paused, if the demand is overdue.
 
     `glidepost publisher run` does it too, and the aggregator: who was told is kept in the store.
 

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from html import escape
 from typing import Final
 
-from .problems import PAUSED, SILENT, Problem
+from .problems import Problem
 from .text import clean
 
 KEY: Final = "feed.xml"
@@ -38,7 +38,7 @@ def render(pool: str, problems: Iterable[Problem]) -> bytes:
 
 def _entries(pool: str, problem: Problem) -> Iterator[tuple[str, str, str]]:
     """Yields (time, id, entry) for what has happened with a problem."""
-    page = f"sites/{problem.site}.html" if problem.kind in {SILENT, PAUSED} else "index.html"
+    page = f"sites/{problem.site}.html" if problem.site else "index.html"
     name = f"urn:glidepost:{pool}:{problem.id}"
     yield _entry(problem.noticed_at, f"{name}:begin", problem.text, problem.action, page)
     if problem.ended_at is not None:

@@ -1,4 +1,4 @@
-"""What is wrong, since when, and who was told: a site that is silent, a paused shape, a demand that is overdue. Pure.
+"""What is wrong, since when, and who was told: a silent site, a paused shape, an overdue demand and the like. Pure.
 
 A problem's id follows from what is wrong and not from who noticed it when, so that doubled runs notice one problem, and
 two histories of it can be put together. It begins and ends once; the same site silent once more is another problem.
@@ -20,6 +20,7 @@ from .verdict import PRESENT
 from .words import moment, plural
 
 SILENT: Final = "site-silent"
+UNREADABLE: Final = "site-unreadable"
 PAUSED: Final = "breaker"
 OVERDUE: Final = "demand-overdue"
 
@@ -73,6 +74,11 @@ def look(status: Status) -> Iterator[Problem]:
             text = f"site {site.site} is silent: last heard at {moment(site.heartbeat_at, now).text}"
             action = f'for the admin of {site.site}: does "glidepost puller run" still run?'
             yield _problem(SILENT, site.site, site.heartbeat_at, now)(text, action)
+        elif site.state == "unreadable":
+            text = f"what site {site.site} reports cannot be believed: {'; '.join(site.errors[:1])}"
+            action = f'for the admin of {site.site}: what does "glidepost puller check" say there?'
+            # Nothing says since when. Two runs that notice it do so within an hour, and it is one problem.
+            yield _problem(UNREADABLE, site.site, now.replace(minute=0, second=0), now)(text, action)
         elif site.state in PRESENT:
             yield from _paused(site, now)
 
@@ -141,6 +147,8 @@ def _ended(problem: Problem, sites: Mapping[str, SiteStatus], status: Status) ->
     elif problem.kind == PAUSED:
         name = problem.subject.split("/", 1)[-1]
         text = f"shape {name} of site {problem.site} is not paused any more"
+    elif problem.kind == UNREADABLE and site is not None and site.heartbeat_at is not None:
+        text = f"site {problem.site} can be read again"
     elif site is not None and site.heartbeat_at is not None and site.state in PRESENT:
         text = f"site {problem.site} is back: heard at {moment(site.heartbeat_at, status.generated_at).text}"
     else:
@@ -240,6 +248,6 @@ def _with_told(problem: Problem, channel: str, **changes: Optional[datetime]) ->
 
 def summary(problems: Iterable[Problem]) -> str:
     """Returns how many there are, for the subject of a message."""
-    names = {SILENT: "silent site", PAUSED: "paused shape", OVERDUE: "overdue demand"}
+    names = {SILENT: "silent site", UNREADABLE: "unreadable site", PAUSED: "paused shape", OVERDUE: "overdue demand"}
     counts = {kind: sum(problem.kind == kind for problem in problems) for kind in names}
     return ", ".join(plural(count, names[kind]) for kind, count in counts.items() if count)

@@ -68,7 +68,24 @@ def test_a_silent_site_that_was_heard_once_and_is_silent_still_has_one_problem(s
 def test_a_site_whose_heartbeat_cannot_be_believed_is_not_back(seen, documents):
     problems = follow({}, seen(north=100))
     unreadable = aggregate(None, {"north": "not JSON"}, [], documents.now + timedelta(minutes=1))
-    assert kinds(follow(problems, unreadable)) == [("site-silent", "north", False)]
+    problems = follow(problems, unreadable)
+    assert kinds(problems) == [("site-silent", "north", False), ("site-unreadable", "north", False)]
+
+
+def test_a_site_that_cannot_be_read_is_one_problem_until_it_can(seen, documents):
+    def unreadable(minutes):
+        return aggregate(None, {"north": "not JSON"}, [], documents.now + timedelta(minutes=minutes))
+
+    problems = follow({}, unreadable(0))
+    ((_, problem),) = problems.items()
+    assert problem.text == "what site north reports cannot be believed: not JSON"
+    assert follow(problems, unreadable(180)) == problems
+    other_run = follow({}, unreadable(1))
+    assert kinds(merged(problems, other_run)) == [("site-unreadable", "north", False)]
+    problems = follow(problems, seen(190, north=-190))
+    assert [problem.end_text for problem in problems.values()] == ["site north can be read again"]
+    again = follow(problems, unreadable(191))
+    assert kinds(again) == [("site-unreadable", "north", True), ("site-unreadable", "north", False)]
 
 
 def test_a_site_that_left_the_pool_is_not_waited_for(seen):
