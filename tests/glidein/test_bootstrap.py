@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from glidepost.infra.demo.testbed import wait_until
+
 JOINED = "echo '01/01/26 00:00:00 CCBListener: registered with CCB server x' >>$SCRATCH/log/StartLog"
 IDLE = "echo '01/01/26 00:00:01 No resources have been claimed for 60 seconds' >>$SCRATCH/log/StartLog"
 USER_JOB = "echo 'slot1_1: Got activate_claim request from shadow (10.0.0.1)' >>$SCRATCH/log/StartLog"
@@ -113,7 +115,8 @@ def test_a_kill_during_the_download_is_heard_at_once(node):
     manifest = node.pack("touch $MADE/ran")
     script = node.script(node.line(manifest, url="https://127.0.0.1:1/nobody-listens"), {})
     process = node.start(script)
-    time.sleep(0.7)  # it is waiting for its second try
+    assert wait_until(lambda: any(node.scratch.iterdir()), 60)
+    time.sleep(1)  # it is waiting for its second try
     process.send_signal(signal.SIGTERM)
     started = time.monotonic()
     ended = node.end(process)

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from glidepost.infra.demo.testbed import wait_until
+
 FAKES = Path(__file__).parents[1] / "fakes" / "glidein"
 # A condor_master that tells what it sees and is in no pool: waits for the end.
 TELL = "cp $CONDOR_CONFIG $MADE; ls /cvmfs >$MADE/seen 2>&1; env >$MADE/env; "
@@ -108,6 +110,7 @@ def test_a_kill_while_a_repository_hangs_is_acted_on_at_once(node: Any) -> None:
     (folder / "hung.example.org").mkdir()
     os.mkfifo(folder / "hung.example.org" / "file")
     process = node.start(node.script(node.line(node.pack("")), {"CVMFS": "hung.example.org"}, LOOK_S=300))
+    assert wait_until(lambda: any(node.scratch.iterdir()), 60)
     time.sleep(2)
     process.send_signal(signal.SIGTERM)
     killed = time.monotonic()

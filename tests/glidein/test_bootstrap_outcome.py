@@ -82,7 +82,7 @@ def test_a_drain_file_lets_htcondor_end_its_user_jobs(node):
     request = {"DRAIN_FILE": "$PLACE/drain", "UPDATE_S": "1"}
     node.env["PLACE"] = str(node.made)
     process = node.start(node.script(node.line(node.pack(master)), request))
-    assert wait_until((node.made / "ready").exists, 20)
+    assert wait_until((node.made / "ready").exists, 60)
     (node.made / "drain").touch()
     ended = node.end(process)
     assert (ended.code, ended.outcome) == (0, "drained")
@@ -104,9 +104,9 @@ def test_a_kill_while_it_drains_is_a_fast_end(node):
     master = f"{JOINED}\ntrap : TERM\ntrap 'kill $!; exit 0' QUIT\ntouch $MADE/ready\n{stay}"
     request = {"DRAIN_FILE": f"{node.made}/drain", "UPDATE_S": "1"}
     process = node.start(node.script(node.line(node.pack(master)), request))
-    assert wait_until((node.made / "ready").exists, 20)
+    assert wait_until((node.made / "ready").exists, 60)
     (node.made / "drain").touch()
-    assert wait_until((node.scratch / next(node.scratch.iterdir()).name / "drain").exists, 20)
+    assert wait_until((node.scratch / next(node.scratch.iterdir()).name / "drain").exists, 60)
     process.terminate()
     ended = node.end(process)
     assert (ended.code, ended.outcome, ended.records[0]["condor_exit"]) == (0, "killed", 0)

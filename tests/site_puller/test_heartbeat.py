@@ -204,9 +204,9 @@ def test_a_damaged_id_is_made_anew(state, damage):
 def test_a_store_that_never_ends_its_answer_is_left(report, answer_with, session, head):
     url = answer_with(head, forever=b"x", pause_s=0.05)
     began = time.monotonic()
-    with pytest.raises(StoreError, match=r"not done within 0\.8 s"):
-        heartbeat.send(report, Form(url, SECRETS), timeout_s=0.2, session=session)
-    assert time.monotonic() - began < 10
+    with pytest.raises(StoreError, match=r"not done within 2 s"):
+        heartbeat.send(report, Form(url, SECRETS), timeout_s=0.5, session=session)
+    assert time.monotonic() - began < 30
 
 
 def test_a_store_that_says_yes_at_length_is_believed_without_reading_on(report, answer_with, session):

@@ -247,7 +247,7 @@ hung_up = threading.Event()
 @pytest.fixture
 def impatient(web, tmp_path, session):
     hung_up.clear()
-    return WebSource(web.url, tmp_path / "documents", timeout_s=0.2, session=session)
+    return WebSource(web.url, tmp_path / "documents", timeout_s=0.5, session=session)
 
 
 @pytest.mark.parametrize(
@@ -264,9 +264,9 @@ def impatient(web, tmp_path, session):
 def test_a_store_that_sends_a_byte_now_and_then_is_left_after_four_time_outs(impatient, web, now, head, tmp_path):
     web.answers[KEY] = lambda handler: drip(handler, head=head)
     began = time.monotonic()
-    with pytest.raises(StoreError, match=r"v1/demand\.json: not done within 0\.8 s"):
+    with pytest.raises(StoreError, match=r"v1/demand\.json: not done within 2 s"):
         impatient.get(KEY, now=now)
-    assert 0.7 < time.monotonic() - began < 10
+    assert 1.9 < time.monotonic() - began < 30
     assert hung_up.wait(10), "the connection is still open"
     assert not (tmp_path / "documents").exists()
 
