@@ -37,7 +37,8 @@ class SiteStatus:
     `state` is "ok", "late" or "silent" by the heartbeat's age, "never" before the first, "unreadable" when it breaks
     its schema or claims a time to come, "revoked" when the pool has shut it out: what it says is not read then. `rules`
     are the pool's for it, if any. `clock_skew_s` is the store's clock minus the site's, `demand_age_s` how old the
-    demand was when it acted on it, `token_expires_at` when its pool token ends; null where nobody said.
+    demand was when it acted on it, `token_expires_at` when its pool token ends, `errors_since` since when it was seen
+    with errors; null where nobody said.
     """
 
     site: str
@@ -53,6 +54,7 @@ class SiteStatus:
     clock_skew_s: Optional[int] = None
     demand_age_s: Optional[int] = None
     token_expires_at: Optional[datetime] = None
+    errors_since: Optional[datetime] = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Final, Optional
 from glidepost.schema.errors import StoreError
 from glidepost.schema.status import Status
 
+from .health import health
 from .kept import Written
 from .machines import BADGES, Files
 from .overview import MAX_SITES, sorted_sites
@@ -50,7 +51,7 @@ def due_pages(
     Args:
         status: What is there now.
         written: What was written before, by key.
-        states: The sites' states in the run before.
+        states: How the sites were in the run before, in a word.
         changed: Sites that have reported since.
         now: Aware.
     """
@@ -61,7 +62,7 @@ def due_pages(
         if (
             age >= OLDEST_SITE_PAGE_S
             or (age >= SITE_PAGE_S and site.site in changed)
-            or states.get(site.site) != site.state
+            or states.get(site.site) != health(site).state
         ):
             due.append((-age, site.site))
     return [site for _, site in sorted(due)][:MAX_SITE_PAGES]

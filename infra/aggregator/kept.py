@@ -55,8 +55,8 @@ class Written(msgspec.Struct, array_like=True):
 class Kept(msgspec.Struct):
     """What is kept between runs. `is_new` tells that nothing was: what was counted before is not known.
 
-    `states` are those of the sites, so that a change shows on their pages at once. `mailboxes` are the sites that had
-    one at `listed_at`, in seconds of the epoch.
+    `states` say how the sites were, so that a change shows on their pages at once. `mailboxes` are the sites that had
+    one at `listed_at`. `errors_since` has the sites with errors. Times are seconds of the epoch.
     """
 
     reports: dict[str, Report] = {}
@@ -66,6 +66,7 @@ class Kept(msgspec.Struct):
     states: dict[str, str] = {}
     mailboxes: list[str] = []
     listed_at: int = 0
+    errors_since: dict[str, int] = {}
     is_new: bool = False
     kind: str = "kept/1"
 

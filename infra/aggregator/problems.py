@@ -26,6 +26,8 @@ OVERDUE: Final = "demand-overdue"
 
 # The publisher writes a new one when half of its life is over. Sites stop at the end.
 OVERDUE_AFTER: Final = 0.75
+# A store that does not give one object for a minute is no trouble of the site's.
+UNREADABLE_AFTER: Final = timedelta(minutes=20)
 # So that what a store is asked to keep is bounded, whatever sites do.
 MAX_OPEN: Final = 20_000
 MAX_ENDED: Final = 200
@@ -74,11 +76,10 @@ def look(status: Status) -> Iterator[Problem]:
             text = f"site {site.site} is silent: last heard at {moment(site.heartbeat_at, now).text}"
             action = f'for the admin of {site.site}: does "glidepost puller run" still run?'
             yield _problem(SILENT, site.site, site.heartbeat_at, now)(text, action)
-        elif site.state == "unreadable":
+        elif site.state == "unreadable" and site.errors_since and now - site.errors_since >= UNREADABLE_AFTER:
             text = f"what site {site.site} reports cannot be believed: {'; '.join(site.errors[:1])}"
             action = f'for the admin of {site.site}: what does "glidepost puller check" say there?'
-            # Nothing says since when. Two runs that notice it do so within an hour, and it is one problem.
-            yield _problem(UNREADABLE, site.site, now.replace(minute=0, second=0), now)(text, action)
+            yield _problem(UNREADABLE, site.site, site.errors_since, now)(text, action)
         elif site.state in PRESENT:
             yield from _paused(site, now)
 

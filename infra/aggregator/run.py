@@ -22,6 +22,7 @@ from glidepost.schema.status import Status
 from . import alerts, files, kept, machines, rings
 from .aggregate import MAX_ERRORS, aggregate
 from .alerts import NOBODY, Audience
+from .health import health
 from .history import FINEST, History
 from .kept import Heartbeats, Kept, Report
 from .page import pages
@@ -115,8 +116,8 @@ def watch_once(
         StoreError: when the store cannot be read, or what was told not be noted.
         GlidepostError: when a message could not be sent.
     """
-    found = find(store, kept.load(store).reports)
-    status = _status(found, now, pool, sites)
+    before = kept.load(store)
+    status, _ = dated(_status(find(store, before.reports), now, pool, sites), before)
     _raise(alerts.tell(store, alerts.notice(store, status), audience, status))
     return status
 
@@ -137,7 +138,7 @@ def look(store: Store, now: datetime, *, pool: str, sites: Collection[str]) -> S
     # A list costs as much as a file that is written, and a site that is new shows with its first heartbeat too.
     is_listed = 0 <= now.timestamp() - before.listed_at < MAILBOXES_S
     found = find(store, before.reports, before.mailboxes if is_listed else None)
-    status = _status(found, now, pool, sites)
+    status, errors_since = dated(_status(found, now, pool, sites), before)
     demand = found.demand if isinstance(found.demand, Demand) else None
     grown_pool, metrics = starts(demand, before.metrics)
     grown: Numbers = {POOL: grown_pool} if grown_pool else {}
@@ -154,6 +155,7 @@ def look(store: Store, now: datetime, *, pool: str, sites: Collection[str]) -> S
         before.states,
         list(found.mailboxes),
         before.listed_at if is_listed else int(now.timestamp()),
+        errors_since,
     )
     return Seen(status, found, after, {**histories, **changed}, changed)
 
@@ -162,6 +164,24 @@ def _status(found: Found, now: datetime, pool: str, sites: Collection[str]) -> S
     status = aggregate(found.demand, Heartbeats(found.reports), {*sites, *found.names}, now, pool=pool)
     errors = (*status.errors, *(clean(problem) for problem in found.problems))
     return replace(status, errors=errors[:MAX_ERRORS])
+
+
+def dated(status: Status, before: Kept) -> tuple[Status, dict[str, int]]:
+    """Returns the status with the time since when each site has errors, and these times, in seconds of the epoch.
+
+    A site that reports errors and one that cannot be read are in different trouble: the time begins anew.
+    """
+    now = int(status.generated_at.timestamp())
+    since = {}
+    for site in status.sites:
+        if site.errors:
+            is_same = (before.states.get(site.site) == "unreadable") == (site.state == "unreadable")
+            since[site.site] = min(before.errors_since.get(site.site, now), now) if is_same else now
+    sites = (
+        replace(site, errors_since=datetime.fromtimestamp(since[site.site], timezone.utc)) if site.errors else site
+        for site in status.sites
+    )
+    return replace(status, sites=tuple(sites)), since
 
 
 def count_outcomes(reports: Mapping[str, Report], changed: Collection[str], *, is_new: bool) -> Numbers:
@@ -222,7 +242,7 @@ def _write_files(store: Store, seen: Seen, problems: Mapping[str, Problem]) -> l
     }
     after.written, failures = files.write_changed(store, made, after.written, now)
     after.written = files.remove_gone(store, status, after.written)
-    after.states = {site.site: site.state for site in status.sites}
+    after.states = {site.site: health(site).state for site in status.sites}
     return failures
 
 

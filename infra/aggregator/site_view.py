@@ -100,6 +100,7 @@ class SitePage:
     facts: tuple[Fact, ...]
     errors: tuple[str, ...]
     more_errors: int
+    errors_since: Optional[Moment]
     shapes: tuple[ShapeCard, ...]
     more_shapes: int
     outcomes: tuple[tuple[str, str, str, str], ...]  # level, count, code, words
@@ -127,6 +128,7 @@ def site_page(site: SiteStatus, status: Status) -> SitePage:
         facts=tuple(_facts(site, status)),
         errors=site.errors[:MAX_ERRORS],
         more_errors=len(site.errors[MAX_ERRORS:]),
+        errors_since=moment(site.errors_since, now) if site.errors_since else None,
         shapes=tuple(cards[:MAX_SHAPES]),
         more_shapes=len(cards[MAX_SHAPES:]),
         outcomes=tuple((outcome(code)[0], number(count), code, outcome(code)[1]) for code, count in ends),

@@ -170,13 +170,17 @@ def _of_site(site: SiteStatus, status: Status) -> Iterator[Notice]:
         yield Notice(level, name, f"is {site.state}", _SITE, "is glidepost puller run still in cron?", anchor, since)
     elif site.state == "unreadable":
         text = site.errors[0] if site.errors else "its heartbeat cannot be read"
-        yield Notice("bad", name, text, _SITE, anchor=anchor)
+        yield Notice("bad", name, text, _SITE, "what does glidepost puller check say?", anchor, _since(site, status))
     elif site.state == "revoked":
         yield from _of_revoked_site(site, name, anchor)
     elif site.state == "never":
         yield Notice("none", name, "has never reported", _SITE, "put glidepost puller run into cron", anchor)
     else:
         yield from _of_present_site(site, status, name, anchor)
+
+
+def _since(site: SiteStatus, status: Status) -> Optional[Moment]:
+    return moment(site.errors_since, status.generated_at) if site.errors_since else None
 
 
 def _of_revoked_site(site: SiteStatus, name: str, anchor: str) -> Iterator[Notice]:
@@ -190,7 +194,8 @@ def _of_revoked_site(site: SiteStatus, name: str, anchor: str) -> Iterator[Notic
 def _of_present_site(site: SiteStatus, status: Status, name: str, anchor: str) -> Iterator[Notice]:
     if site.errors:
         more = f" (and {len(site.errors) - 1} more)" if len(site.errors) > 1 else ""
-        yield Notice("warn", name, f"{site.errors[0]}{more}", _SITE, "glidepost puller why says more", anchor)
+        text = f"{site.errors[0]}{more}"
+        yield Notice("warn", name, text, _SITE, "glidepost puller why says more", anchor, _since(site, status))
     unasked = [shape.name for shape in site.shapes if shape.counts is None]
     if unasked and not site.errors:
         text = f"could not ask the batch system for {', '.join(unasked[:5])}"

@@ -67,24 +67,30 @@ def test_a_silent_site_that_was_heard_once_and_is_silent_still_has_one_problem(s
 
 def test_a_site_whose_heartbeat_cannot_be_believed_is_not_back(seen, documents):
     problems = follow({}, seen(north=100))
-    unreadable = aggregate(None, {"north": "not JSON"}, [], documents.now + timedelta(minutes=1))
-    problems = follow(problems, unreadable)
+    problems = follow(problems, unreadable(documents, 30, since=0))
     assert kinds(problems) == [("site-silent", "north", False), ("site-unreadable", "north", False)]
 
 
-def test_a_site_that_cannot_be_read_is_one_problem_until_it_can(seen, documents):
-    def unreadable(minutes):
-        return aggregate(None, {"north": "not JSON"}, [], documents.now + timedelta(minutes=minutes))
+def unreadable(documents, minutes, *, since):
+    """A status some minutes from now, of a site whose heartbeat cannot be read since then."""
+    status = aggregate(None, {"north": "not JSON"}, [], documents.now + timedelta(minutes=minutes))
+    first = documents.now + timedelta(minutes=since)
+    return replace(status, sites=tuple(replace(site, errors_since=first) for site in status.sites))
 
-    problems = follow({}, unreadable(0))
+
+def test_a_site_that_cannot_be_read_for_20_minutes_is_one_problem_until_it_can(seen, documents):
+    assert follow({}, unreadable(documents, 19, since=0)) == {}
+    problems = follow({}, unreadable(documents, 20, since=0))
     ((_, problem),) = problems.items()
     assert problem.text == "what site north reports cannot be believed: not JSON"
-    assert follow(problems, unreadable(180)) == problems
-    other_run = follow({}, unreadable(1))
+    assert problem.since == documents.now
+    for later in (unreadable(documents, 180, since=0), unreadable(documents, 180, since=179)):
+        assert follow(problems, later) == problems, "nobody knows any more since when: it goes on"
+    other_run = follow({}, unreadable(documents, 21, since=0))
     assert kinds(merged(problems, other_run)) == [("site-unreadable", "north", False)]
     problems = follow(problems, seen(190, north=-190))
     assert [problem.end_text for problem in problems.values()] == ["site north can be read again"]
-    again = follow(problems, unreadable(191))
+    again = follow(problems, unreadable(documents, 221, since=191))
     assert kinds(again) == [("site-unreadable", "north", True), ("site-unreadable", "north", False)]
 
 

@@ -96,6 +96,23 @@ def test_no_heartbeat_with_one_value_replaced_stops_a_run(filled, documents, dat
     assert "mad" in states(status)
 
 
+def test_a_site_is_shown_with_errors_since_they_were_first_seen(store, documents):
+    def north(minutes, *errors):
+        heartbeat = documents.heartbeat("north", errors=errors, sequence=minutes + 1, age_s=-60 * minutes)
+        store.objects["v1/heartbeats/north.json"] = encode(heartbeat.to_json())
+        (site,) = aggregate_once(store, later(documents, minutes)).sites
+        return site.errors_since and (site.errors_since - documents.now) // timedelta(minutes=1)
+
+    assert [north(0), north(1, "a"), north(5, "b", "c"), north(7), north(9, "b")] == [None, 1, 1, None, 9]
+    assert "With errors, these or others, since" in store.objects["sites/north.html"].decode()
+    store.objects["v1/heartbeats/north.json"] = b"{"
+    (site,) = aggregate_once(store, later(documents, 10)).sites
+    assert site.errors_since == later(documents, 10), "that it cannot be read is another trouble"
+    assert "what does glidepost puller check say?" in store.objects["index.html"].decode()
+    assert [north(12, "b"), north(13)] == [12, None]
+    assert "With errors" not in store.objects["sites/north.html"].decode(), "what changes shows at once"
+
+
 def test_a_heartbeat_that_the_store_does_not_give_is_shown_beside_the_others(filled, documents):
     filled.broken = frozenset({"v1/heartbeats/south.json"})
     status = aggregate_once(filled, documents.now)
