@@ -87,8 +87,8 @@ def test_user_jobs_that_come_later_are_taken_too(site: Site) -> None:
 
 
 def test_a_user_job_that_ends_in_the_last_minutes_is_not_disturbed(site: Site) -> None:
-    cluster = site.submit("sleep 8")
-    process = site.start(WALLTIME_S="30", RETIRE_S="25")
+    cluster = site.submit("sleep 19")
+    process = site.start(WALLTIME_S="50", RETIRE_S="32")  # (so it starts in the first 18 s, and ends after them)
     assert wait_until(lambda: not site.states(cluster), 60)
     record = site.end(process)
     assert record["outcome"] == "deadline"

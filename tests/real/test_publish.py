@@ -15,6 +15,7 @@ from typing import Any, Optional
 
 import pytest
 import requests
+from buckets import empty
 
 from glidepost.infra.demo import scene
 from glidepost.infra.demo.store import public_policy
@@ -37,12 +38,9 @@ NOW = datetime.now(timezone.utc).replace(microsecond=0)
 def bucket(store: Store) -> Iterator[Store]:
     """The store with an empty bucket of its own, whose policy a test may spoil."""
     bucket = dataclasses.replace(store, bucket="publishing")
-    client = store.client()
     bucket.make_bucket()
     yield bucket
-    for item in client.list_objects_v2(Bucket=bucket.bucket).get("Contents", []):
-        client.delete_object(Bucket=bucket.bucket, Key=item["Key"])
-    client.delete_bucket(Bucket=bucket.bucket)
+    empty(bucket)
 
 
 @pytest.fixture(scope="module")

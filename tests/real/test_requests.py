@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from buckets import empty
 from counting_proxy import Proxy, counting
 from pool_tokens import make_token
 
@@ -138,14 +139,11 @@ class Scene:
 def scene(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> Iterator[Scene]:
     bucket = replace(store, bucket=f"requests-{request.param}")
     bucket.make_bucket()
-    client = bucket.client()
     with counting(store.endpoint) as proxy:
         scene = Scene(proxy, tmp_path, bucket, request.param)
         scene.enroll()
         yield scene
-    for item in client.list_objects_v2(Bucket=bucket.bucket).get("Contents", []):
-        client.delete_object(Bucket=bucket.bucket, Key=item["Key"])
-    client.delete_bucket(Bucket=bucket.bucket)
+    empty(bucket)
 
 
 def test_a_publisher_lists_and_reads_what_is_new_only(scene: Scene) -> None:

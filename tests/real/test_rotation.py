@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from buckets import empty
 from glideins import Built
 
 from glidepost.infra.demo import scene
@@ -80,10 +81,7 @@ def bucket(store: Store) -> Iterator[Store]:
     bucket = dataclasses.replace(store, bucket="rotation")
     bucket.make_bucket()
     yield bucket
-    client = bucket.client()
-    for item in client.list_objects_v2(Bucket=bucket.bucket).get("Contents", []):
-        client.delete_object(Bucket=bucket.bucket, Key=item["Key"])
-    client.delete_bucket(Bucket=bucket.bucket)
+    empty(bucket)
 
 
 @pytest.fixture

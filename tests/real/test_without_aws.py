@@ -89,8 +89,6 @@ class Front:
 def front(account: Account, work: Path, store: Store, session_folder: Path) -> Iterator[Front]:
     fetch("get_nginx.sh", work / "nginx", work / "debs", StoreError)
     bucket = replace(store, bucket="glidepost")
-    # (once more: late in one run of many, SeaweedFS denied the publisher what it had been allowed at the start)
-    bucket.make_bucket()
     empty(bucket)
     bucket.client().put_bucket_policy(Bucket=bucket.bucket, Policy=json.dumps(json.loads(block("json"))))
     folder = account.make_folder(session_folder / "nginx")

@@ -1,4 +1,8 @@
-"""The one bucket that tests on a real S3 server share."""
+"""Buckets of the real S3 server that tests share. They are emptied, and never removed.
+
+SeaweedFS 4.48 forgets now and then, when a bucket is removed, what users may do in other buckets, until a policy of
+theirs is stated again: 18 times of 220.
+"""
 
 from __future__ import annotations
 

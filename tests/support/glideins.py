@@ -182,6 +182,8 @@ def open_site(pool: Pool, built: Built, folder: Path, word: str, prefix: Sequenc
             if process.poll() is None:
                 process.terminate()
                 process.communicate(timeout=120)
+            if process.stdout:
+                process.stdout.close()
 
 
 def remove_user_jobs(pool: Pool, constraint: str = "true") -> None:
