@@ -18,6 +18,8 @@ from glidepost.backends.base import Command, JobState
 from glidepost.schema.errors import BatchError, Refused
 from glidepost.site_puller.queue import LostAnswer, Queue
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(params=SITES, ids=lambda site: site.label)
 def site(request, tmp_path):

@@ -10,6 +10,8 @@ from sites_pbs import FakePbs
 
 from glidepost.backends.base import Command, JobState
 
+pytestmark = pytest.mark.long
+
 IDLE, HELD = JobState.IDLE, JobState.HELD
 
 

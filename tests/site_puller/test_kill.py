@@ -26,6 +26,8 @@ import pytest
 from glidepost.schema.demand import Demand
 from glidepost.schema.heartbeat import Heartbeat
 
+pytestmark = pytest.mark.long
+
 FAKES = Path(__file__).parents[1] / "fakes" / "bin"
 PROGRAM = (sys.executable, "-c", "from glidepost.schema.command import main; main()")
 ENVIRONMENT = {"PATH": f"{FAKES}:/usr/bin:/bin", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}

@@ -12,6 +12,8 @@ from glidepost.schema.resources import Resources
 from glidepost.schema.store_keys import MAX_HEARTBEAT_BYTES
 from glidepost.site_puller.trim import MAX_BYTES, fitted, tidied
 
+pytestmark = pytest.mark.long
+
 OUTCOMES = {f"never-joined-{number}": 10**9 - number for number in range(64)}
 
 
