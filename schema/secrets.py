@@ -41,6 +41,25 @@ def refuse_open_file(path: Path, what: str) -> None:
     _refuse_owner(path, found, what)
 
 
+def read_two_lines(path: Path, what: str, *, hint: str) -> tuple[str, str]:
+    """Returns the first two lines of a closed file that people write by hand; "" for one that is not there.
+
+    Args:
+        path: The file.
+        what: What it is called in messages.
+        hint: What belongs into it.
+
+    Raises:
+        ConfigError: when it is not closed, or cannot be read.
+    """
+    refuse_open_file(path, what)
+    try:
+        first, second, *_ = [*path.read_text(encoding="utf-8").split("\n"), ""]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what} {path}: {error}", hint=hint) from error
+    return first, second
+
+
 def close_own_file(path: Path, what: str) -> None:
     """Takes a file of our own making away from others, with a warning: it is written anew by the run itself.
 

@@ -11,6 +11,7 @@ import boto3
 
 from glidepost.schema.errors import ConfigError
 from glidepost.schema.publisher_config import AlertSettings, PublisherConfig
+from glidepost.schema.secrets import read_two_lines
 
 from .alerts import Audience
 from .channels import Channel, Login, Mail, Publishes, Topic, Webhook
@@ -55,19 +56,9 @@ def channels(settings: AlertSettings) -> list[Channel]:
 
 def _secret_address(path: Path) -> tuple[str, str]:
     """Returns the address in the first line of a file, and the bearer token in the second one, if there is one."""
-    url, token = _secret_lines("webhook_file", path, hint="its first line is the webhook's address, mode 0600")
-    return _address(url, f"[alerts] webhook_file: {path}"), token
-
-
-def _secret_lines(key: str, path: Path, *, hint: str) -> tuple[str, str]:
-    """Returns the first two lines of a file that nobody else may read."""
-    try:
-        if path.stat().st_mode & 0o077:
-            raise ConfigError(f"[alerts] {key}: {path} can be read by others", hint=f"chmod 600 {path}")
-        first, second, *_ = [*path.read_text(encoding="utf-8").split("\n"), ""]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"[alerts] {key}: {path}: {error}", hint=hint) from error
-    return first.strip(), second.strip()
+    what = "[alerts] webhook_file:"
+    url, token = read_two_lines(path, what, hint="its first line is the webhook's address, mode 0600")
+    return _address(url.strip(), f"{what} {path}"), token.strip()
 
 
 def _address(url: str, where: str) -> str:
@@ -95,10 +86,10 @@ def _mail(settings: AlertSettings) -> Mail:
 
 
 def _login(path: Path) -> Login:
-    hint = "its first line is the user, its second one the password, mode 0600"
-    user, password = _secret_lines("smtp_login_file", path, hint=hint)
+    what, hint = "[alerts] smtp_login_file:", "its first line is the user, its second one the password, mode 0600"
+    user, password = (line.strip() for line in read_two_lines(path, what, hint=hint))
     if not user or not password:
-        raise ConfigError(f"[alerts] smtp_login_file: {path} holds no user and password", hint=hint)
+        raise ConfigError(f"{what} {path} holds no user and password", hint=hint)
     return Login(user, password)
 
 

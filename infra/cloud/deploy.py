@@ -10,6 +10,7 @@ from typing import Final, Optional
 
 from glidepost.schema.errors import ConfigError, GlidepostError
 from glidepost.schema.files import write_atomic
+from glidepost.schema.secrets import read_two_lines
 
 from . import code, keys
 from .package import Package, Target
@@ -68,18 +69,11 @@ class Wishes:
 
 def _webhook(path: Path) -> tuple[str, str]:
     """Returns the address in a file's first line, and the token in its second, "" where there is none."""
-    try:
-        is_open = path.stat().st_mode & 0o077
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--webhook-file {path}: {error}", hint="its first line is the webhook's address") from error
-    if is_open:
-        raise ConfigError(f"--webhook-file {path} can be read by others", hint=f"chmod 600 {path}")
-    if not lines or not lines[0].startswith("https://"):
-        raise ConfigError(
-            f"--webhook-file {path} holds no https address", hint="its first line is the webhook's address"
-        )
-    return lines[0].strip(), lines[1].strip() if len(lines) > 1 else ""
+    what, hint = "--webhook-file", "its first line is the webhook's address"
+    url, token = read_two_lines(path, what, hint=hint)
+    if not url.startswith("https://"):
+        raise ConfigError(f"{what} {path} holds no https address", hint=hint)
+    return url.strip(), token.strip()
 
 
 @dataclass(frozen=True)

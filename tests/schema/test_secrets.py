@@ -8,7 +8,7 @@ import os
 import pytest
 
 from glidepost.schema.errors import ConfigError
-from glidepost.schema.secrets import close_own_file, refuse_open_file, refuse_open_folder
+from glidepost.schema.secrets import close_own_file, read_two_lines, refuse_open_file, refuse_open_folder
 
 SOMEBODY = 12345
 is_root = os.geteuid() == 0
@@ -22,6 +22,26 @@ def secret(tmp_path):
     file.write_text("hush")
     file.chmod(0o600)
     return file
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [("", ("", "")), ("a", ("a", "")), ("a\n", ("a", "")), ("a\nb", ("a", "b")), ("a\nb\nc\n", ("a", "b"))],
+)
+def test_two_lines_are_read_of_a_closed_file_only(secret, text, lines):
+    secret.write_text(text)
+    assert read_two_lines(secret, "key", hint="two lines") == lines
+    secret.chmod(0o640)
+    with pytest.raises(ConfigError, match="can be read by others"):
+        read_two_lines(secret, "key", hint="two lines")
+
+
+def test_a_file_without_two_lines_of_text_is_an_error_with_what_belongs_there(secret):
+    secret.write_bytes(b"\xff")
+    for path in (secret, secret.with_name("missing")):
+        with pytest.raises(ConfigError, match=f"key {path}: ") as caught:
+            read_two_lines(path, "key", hint="two lines")
+        assert caught.value.hint == "two lines"
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
