@@ -233,9 +233,8 @@ def dash_node(node_folder: Path) -> Node:
 def kill_when_ready() -> Any:
     """Sends a signal to a glidein once its condor_master has left the file `ready`."""
 
-    def kill(node: Node, process: subprocess.Popen[str], number: int = signal.SIGTERM) -> float:
+    def kill(node: Node, process: subprocess.Popen[str], number: int = signal.SIGTERM) -> None:
         wait_for(node.made / "ready")
         process.send_signal(number)
-        return time.monotonic()
 
     return kill

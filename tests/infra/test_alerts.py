@@ -6,7 +6,6 @@ import email
 import email.policy
 import json
 import ssl
-import subprocess
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 from botocore.exceptions import ClientError
+from certificates import certify
 
 from glidepost.infra.aggregator import alerts
 from glidepost.infra.aggregator import channels as channels_module
@@ -107,9 +107,9 @@ class MailServer(Controller):
 
 
 @contextmanager
-def listening(controller_type=MailServer, **settings):
+def listening(**settings):
     taken = Post()
-    controller = controller_type(taken, hostname="127.0.0.1", port=0, **settings)
+    controller = MailServer(taken, hostname="127.0.0.1", port=0, **settings)
     controller.start()
     taken.port = controller.port
     yield taken
@@ -134,9 +134,7 @@ def only_us(server, session, envelope, mechanism, sent):  # noqa: ARG001 - aiosm
 def certificate(tmp_path_factory):
     """A key and its certificate for 127.0.0.1, in one file."""
     key, path = (tmp_path_factory.mktemp("tls") / name for name in ("key", "certificate"))
-    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    certify = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
-    subprocess.run([*certify, "-keyout", str(key), "-out", str(path)], check=True, capture_output=True)
+    certify(path, key)
     path.write_text(path.read_text() + key.read_text())
     return path
 

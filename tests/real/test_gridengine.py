@@ -47,7 +47,7 @@ def defaults(cell: GridEngine, name: str, text: str) -> Iterator[None]:
 def printed(site: RealGridEngine, logs: Path, script: str, options: Mapping[str, str], **asked: int) -> str:
     """Returns what a glidein of this script prints."""
     site.submit(site.request(script=f"#!/bin/sh\n{script}\n", logs=str(logs), **asked), **options)
-    assert site.wait(lambda: "job_list" not in site.listing(), 60), site.listing()
+    assert site.wait(lambda: "job_list" not in site.listing()), site.listing()
     return "".join(path.read_text() for path in logs.iterdir())
 
 
@@ -66,7 +66,7 @@ def test_a_cell_that_ends_takes_everything_with_it(gridengine, account_folder):
         site.submit(site.request(script="#!/bin/sh\nsetsid sleep 600 &\nexec sleep 600\n", count=2))
         assert site.wait(lambda: site.states() == {RUNNING: 2})
         # qmaster and execd, and of each a shepherd, its script and what that has let go of
-        assert site.wait(lambda: len(daemons_of(cell.folder)) >= 8, 60)
+        assert site.wait(lambda: len(daemons_of(cell.folder)) >= 8)
         pid = (cell.folder / "spool" / "qmaster.pid").read_text()
         cell.start()
         assert (cell.folder / "spool" / "qmaster.pid").read_text() == pid, "one that runs is left as it is"
@@ -189,7 +189,7 @@ def test_a_glidein_is_told_before_it_is_killed(site, logs):
 
     assert site.wait(lambda: "ready" in said())
     site.cell.run(["qdel", batch_id])
-    assert site.wait(lambda: "told" in said(), 60)
+    assert site.wait(lambda: "told" in said())
 
 
 def test_a_glidein_that_is_being_deleted_is_not_counted(site):
@@ -203,7 +203,7 @@ def test_a_glidein_that_is_being_deleted_is_not_counted(site):
 def test_a_glidein_is_at_the_root_in_a_bare_environment(site, logs):
     command = site.backend().submission(site.request(script="#!/bin/sh\npwd\nenv\n", logs=str(logs)))
     assert site.run(command, SECRET_OF_THE_PULLER="hunter2").returncode == 0
-    assert site.wait(lambda: "job_list" not in site.listing(), 60)
+    assert site.wait(lambda: "job_list" not in site.listing())
     (log,) = logs.iterdir()
     text = log.read_text()
     assert text.startswith("/\n")

@@ -109,7 +109,7 @@ def test_one_that_was_evicted_is_not_run_again(site: RealHTCondor, account_folde
     cluster = site.submit(site.request(script=f"#!/bin/sh\necho x >>{started}\nexec sleep 600\n"), **PLAIN)
     assert site.wait(started.exists)
     site.site.pool.run(["condor_vacate_job", f"{cluster}.0"])
-    assert site.wait(lambda: not site.live(), 60), site.live()
+    assert site.wait(lambda: not site.live()), site.live()
     assert started.read_text() == "x\n"
 
 
@@ -117,7 +117,7 @@ def test_the_whole_machine_is_for_one_alone(site: RealHTCondor) -> None:
     site.submit(site.request("gp-whole", cpus=1), **PLAIN, exclusive=True)
     assert site.wait(lambda: site.states() == {RUNNING: 1})
     site.submit(site.request("gp-other"), **PLAIN)
-    assert site.wait(lambda: any(job.reason for job in site.live() if job.name == "gp-other"), 60), site.live()
+    assert site.wait(lambda: any(job.reason for job in site.live() if job.name == "gp-other")), site.live()
     assert site.states() == {RUNNING: 1, IDLE: 1}
     (ad,) = site.site.pool.user_jobs('GlidepostName == "gp-whole"')
     assert ad["CpusProvisioned"] == 2
@@ -138,7 +138,7 @@ def test_another_schedd_is_asked_by_its_name(site: RealHTCondor) -> None:
     jobs = list(backend.parse_query(site.run(backend.query()).stdout))
     assert len(jobs) == 4
     assert site.run(backend.removal([job.batch_id for job in jobs])).returncode == 0
-    assert site.wait(lambda: not site.live(), 60)
+    assert site.wait(lambda: not site.live())
 
 
 def test_a_batch_job_reaches_an_htcondor_ce_and_keeps_its_id(site: RealHTCondor, account_folder: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_batch_job_reaches_an_htcondor_ce_and_keeps_its_id(site: RealHTCondor,
     assert site.wait(seen.exists, 90), site.live()
     assert seen.read_text() == f"{cluster}.0 x.y.z\n"
     local = f"{cluster}.0"
-    assert site.wait(lambda: [job.state for job in site.live() if job.batch_id == local] == [RUNNING], 60), site.live()
+    assert site.wait(lambda: [job.state for job in site.live() if job.batch_id == local] == [RUNNING]), site.live()
 
 
 def test_the_site_tells_cores_memory_and_how_many_at_once(site: RealHTCondor) -> None:
@@ -288,8 +288,8 @@ def test_a_glidein_that_the_site_removes_gives_its_user_job_back_within_seconds(
     batch_id = glideins.submit()
     assert glideins.site.wait(started.exists), glideins.site.live()
     glideins.site.site.pool.run(["condor_rm", batch_id])
-    assert glideins.site.wait(lambda: glideins.pool.user_jobs(f"ClusterId == {cluster}")[0]["JobStatus"] == 1, 60)
-    assert glideins.site.wait(lambda: bool(list((glideins.folder / "outcomes").glob("*.json"))), 60)
+    assert glideins.site.wait(lambda: glideins.pool.user_jobs(f"ClusterId == {cluster}")[0]["JobStatus"] == 1)
+    assert glideins.site.wait(lambda: bool(list((glideins.folder / "outcomes").glob("*.json"))))
     assert glideins.outcome()["outcome"] == "killed"
     assert signal.SIGTERM.name in glideins.outcome()["detail"]
-    assert glideins.site.wait(lambda: not list((glideins.site.site.folder / "execute").glob("dir_*")), 60)
+    assert glideins.site.wait(lambda: not list((glideins.site.site.folder / "execute").glob("dir_*")))

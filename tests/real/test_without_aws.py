@@ -18,6 +18,7 @@ import boto3
 import pytest
 import requests
 from buckets import empty
+from certificates import certify
 
 from glidepost.infra.cloud.policy import page_policy
 from glidepost.infra.demo.condor import fetch
@@ -111,10 +112,7 @@ def write_configuration(front: Front, account: Account) -> None:
         text = text.replace(old, new)
     (folder / "glidepost.conf").write_text(text)
     (folder / "nginx.conf").write_text(MAIN.format(folder=folder))
-    certify = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-keyout", str(folder / "glidepost.key"), "-out", str(front.certificate)]
-    subprocess.run([*certify, *names, *files], check=True, capture_output=True)
+    certify(front.certificate, folder / "glidepost.key")
     account.give(folder / "glidepost.key", 0o600)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+from certificates import certify
 
 from glidepost.infra.demo.identities import Users, read_keys
 from glidepost.infra.demo.ministack import launch_ministack
@@ -141,10 +142,7 @@ class Aws:
 
     def _certify(self) -> Path:
         key = self.folder / "key.pem"
-        certify = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-        names = ["-addext", "subjectAltName=IP:127.0.0.1"]
-        files = ["-keyout", str(key), "-out", str(self.certificate)]
-        subprocess.run([*certify, *names, *files], check=True, capture_output=True)
+        certify(self.certificate, key)
         self.account.give(key, 0o600)
         return key
 

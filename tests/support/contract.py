@@ -56,7 +56,7 @@ class Contract:
     @pytest.mark.parametrize("count", [1, 2, 25])
     def test_as_many_are_listed_as_were_submitted(self, site: Site, count: int) -> None:
         site.submit(site.request(count=count))
-        assert site.wait(lambda: len(site.live()) == count, 60)
+        assert site.wait(lambda: len(site.live()) == count)
         jobs = site.live()
         assert [job.name for job in jobs] == ["gp-abc"] * count
         assert len({job.batch_id for job in jobs}) == count
@@ -65,7 +65,7 @@ class Contract:
         first = site.submit(site.request("gp-one", 2))
         second = site.submit(site.request("gp-two", 3))
         assert first != second
-        assert site.wait(lambda: len(site.live()) == 5, 60)
+        assert site.wait(lambda: len(site.live()) == 5)
         assert Counter(job.name for job in site.live()) == {"gp-one": 2, "gp-two": 3}
 
     def test_running_and_queued_ones_are_counted_apart(self, site: Site) -> None:
@@ -78,7 +78,7 @@ class Contract:
     def test_a_removal_takes_the_queued_ones_that_it_names(self, site: Site) -> None:
         if site.slots is None:
             site.submit(site.request(count=4))
-            assert site.wait(lambda: site.states() == {RUNNING: 4}, 60)
+            assert site.wait(lambda: site.states() == {RUNNING: 4})
         else:
             site.submit(site.request(count=site.slots + 6))
             site.release()
@@ -89,7 +89,7 @@ class Contract:
         doomed = {queued[1], queued[2], queued[-2]}
         assert site.run(site.backend().removal(sorted(doomed))).returncode == 0
         left = {job.batch_id for job in before} - doomed
-        assert site.wait(lambda: {job.batch_id for job in site.live()} == left, 60), site.live()
+        assert site.wait(lambda: {job.batch_id for job in site.live()} == left), site.live()
 
     def test_one_that_has_started_meanwhile_is_not_removed(self, site: Site) -> None:
         if self.lacking:
@@ -99,7 +99,7 @@ class Contract:
         site.release()
         assert site.wait(lambda: site.states() == {RUNNING: site.slots, IDLE: 1}), site.states()
         site.run(site.backend().removal([job.batch_id for job in site.live()]))
-        assert site.wait(lambda: site.states() == {RUNNING: site.slots}, 60), site.states()
+        assert site.wait(lambda: site.states() == {RUNNING: site.slots}), site.states()
 
     def test_what_is_gone_by_now_does_not_keep_the_others(self, site: Site) -> None:
         count = 3 + (site.slots or 0)
@@ -110,9 +110,9 @@ class Contract:
         state = RUNNING if site.slots is None else IDLE
         first, second, third = (job.batch_id for job in site.live() if job.state is state)
         site.run(site.backend().removal([second]))
-        assert site.wait(lambda: len(site.live()) == count - 1, 60)
+        assert site.wait(lambda: len(site.live()) == count - 1)
         site.run(site.backend().removal([first, second, third]))
-        assert site.wait(lambda: len(site.live()) == count - 3, 60), site.live()
+        assert site.wait(lambda: len(site.live()) == count - 3), site.live()
 
     def test_a_held_one_is_held_and_can_be_removed(self, site: Site) -> None:
         if self.lacking:
@@ -123,11 +123,11 @@ class Contract:
         assert site.wait(lambda: site.states() == {RUNNING: site.slots, IDLE: 2}), site.states()
         queued = next(job.batch_id for job in site.live() if job.state is IDLE)
         site.hold(queued)
-        assert site.wait(lambda: site.states() == {RUNNING: site.slots, IDLE: 1, HELD: 1}, 60), site.states()
+        assert site.wait(lambda: site.states() == {RUNNING: site.slots, IDLE: 1, HELD: 1}), site.states()
         (held,) = (job.batch_id for job in site.live() if job.state is HELD)
         assert held == queued
         assert site.run(site.backend().removal([held])).returncode == 0
-        assert site.wait(lambda: site.states() == {RUNNING: site.slots, IDLE: 1}, 60), site.states()
+        assert site.wait(lambda: site.states() == {RUNNING: site.slots, IDLE: 1}), site.states()
 
     def test_one_in_an_error_state_is_held(self, site: Site) -> None:
         if self.lacking:
@@ -137,7 +137,7 @@ class Contract:
         (job,) = (job for job in site.jobs() if job.state is HELD)
         assert job.batch_id == batch_id
         assert site.run(site.backend().removal([batch_id])).returncode == 0
-        assert site.wait(lambda: site.live() == [], 60), site.live()
+        assert site.wait(lambda: site.live() == []), site.live()
 
     @pytest.mark.parametrize("ask", ASKS)
     def test_what_it_does_not_want(self, site: Site, ask: str) -> None:
@@ -148,7 +148,7 @@ class Contract:
         done = site.run(backend.submission(site.request(count=asked.count, **asked.resources)))
         if asked.waits:
             assert done.returncode == 0, done.stderr
-            assert site.wait(lambda: any(asked.words in job.reason for job in site.live()), 60), site.live()
+            assert site.wait(lambda: any(asked.words in job.reason for job in site.live())), site.live()
             assert all(job.state in {IDLE, HELD} for job in site.live())
             return
         assert done.returncode != 0, done.stdout
@@ -165,13 +165,13 @@ class Contract:
             return
         site.submit(site.request(count=site.slots + 1))
         site.release()
-        assert site.wait(lambda: any(job.reason for job in site.live() if job.state is IDLE), 60), site.live()
+        assert site.wait(lambda: any(job.reason for job in site.live() if job.state is IDLE)), site.live()
 
     def test_a_server_that_is_down_is_no_empty_queue(self, site: Site) -> None:
         if self.lacking:
             return
         site.submit(site.request(count=3))
-        assert site.wait(lambda: len(site.live()) == 3, 60)
+        assert site.wait(lambda: len(site.live()) == 3)
         with site.down():
             try:
                 done = site.run(site.backend().query())
@@ -180,19 +180,19 @@ class Contract:
             if done is not None and done.returncode == 0:
                 with pytest.raises(ValueError, match=r"\S"):
                     list(site.backend().parse_query(done.stdout))
-        assert site.wait(lambda: len(site.live()) == 3, 60), site.live()
+        assert site.wait(lambda: len(site.live()) == 3), site.live()
 
     def test_five_hundred_are_listed(self, site: Site) -> None:
         if self.lacking:
             return
         site.submit(site.request(count=500))
-        assert site.wait(lambda: len(site.live()) == 500, 60), len(site.live())
+        assert site.wait(lambda: len(site.live()) == 500), len(site.live())
         jobs = site.live()
         assert len({job.batch_id for job in jobs}) == 500
         queued = [job.batch_id for job in jobs if job.state is IDLE][-250:]
         if site.slots is not None:
             assert site.run(site.backend().removal(queued)).returncode == 0
-            assert site.wait(lambda: len(site.live()) <= 250, 60), len(site.live())
+            assert site.wait(lambda: len(site.live()) <= 250), len(site.live())
 
     @pytest.mark.parametrize("count", [1, 2])
     def test_a_glidein_knows_which_batch_job_it_is(self, site: Site, log_folder: Path, count: int) -> None:
@@ -207,7 +207,7 @@ class Contract:
             texts = [path.read_text(errors="replace") for path in sorted(log_folder.iterdir())]
             return [found for text in texts for found in re.findall(r"^batch job (.*)$", text, re.MULTILINE)]
 
-        assert site.wait(lambda: len(said()) == count, 60), list(log_folder.iterdir())
+        assert site.wait(lambda: len(said()) == count), list(log_folder.iterdir())
         assert sorted(said()) == sorted(job.batch_id for job in site.live())
         assert all(path.name.startswith("gp-abc") for path in log_folder.iterdir())
 
@@ -222,7 +222,7 @@ class Contract:
         def said() -> str:
             return "".join(path.read_text(encoding="utf-8", errors="replace") for path in log_folder.iterdir())
 
-        assert site.wait(lambda: "whole" in said(), 60), said()
+        assert site.wait(lambda: "whole" in said()), said()
         assert odd in said()
 
     def test_ones_that_have_ended_are_gone(self, site: Site) -> None:
@@ -236,7 +236,7 @@ class Contract:
         done = site.run(site.backend().submission(site.request(count=2)), **site.foreign())
         assert done.returncode == 0, done.stderr
         site.backend().parse_submission(done.stdout)
-        assert site.wait(lambda: len(site.live()) == 2, 60)
+        assert site.wait(lambda: len(site.live()) == 2)
         listed = site.run(site.backend().query(), **site.foreign())
         assert [job.name for job in site.backend().parse_query(listed.stdout)] == ["gp-abc"] * 2
 
@@ -252,7 +252,7 @@ class Contract:
             return
         done = site.run(trial)
         assert done.returncode == 0, done.stderr
-        assert site.wait(lambda: site.live() == [], 60), site.live()
+        assert site.wait(lambda: site.live() == []), site.live()
 
     def test_a_trial_finds_what_it_would_refuse(self, site: Site) -> None:
         if self.lacking:
@@ -264,7 +264,7 @@ class Contract:
             trial = backend.trial(site.request("gp-check", asked.count, **asked.resources))
             assert trial is not None
             assert site.run(trial).returncode != 0, ask
-        assert site.wait(lambda: site.live() == [], 60)
+        assert site.wait(lambda: site.live() == [])
 
     def test_its_limits_are_known(self, site: Site) -> None:
         if self.lacking:
@@ -348,7 +348,7 @@ class Contract:
         done = site.run(far(backend.submission(site.request(count=3, script=SLEEP))))
         assert done.returncode == 0, done.stderr
         backend.parse_submission(done.stdout)
-        assert site.wait(lambda: len(site.live()) == 3, 60)
+        assert site.wait(lambda: len(site.live()) == 3)
         listed = list(backend.parse_query(site.run(far(backend.query())).stdout))
         assert len(listed) == 3
         site.run(far(backend.removal([job.batch_id for job in listed])))
