@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from coverage_table import Coverage
+from failures import note_failure
 
 from glidepost.schema.demand import Demand, GlideinRelease, Group, ScheddView, Tarball
 from glidepost.schema.keys import SigningKey
@@ -26,13 +27,19 @@ def pytest_configure() -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Notes what a case of the contract suite found."""
+    """Notes what a case of the contract suite found, and what failed."""
     COVERAGE.note(report)
+    note_failure(report)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Notes a file of tests that could not be read."""
+    note_failure(report)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Prints batch system x case, or leaves it to who started several runs."""
-    folder = os.environ.get("GLIDEPOST_COVERAGE")
+    folder = os.environ.get("GLIDEPOST_TEST_RUN")
     if folder:
         COVERAGE.save(Path(folder))
     else:

@@ -1,6 +1,6 @@
 """Batch systems x cases of the contract suite, as a table at the end of a run.
 
-`python coverage_table.py FOLDER` prints one table of several runs that had GLIDEPOST_COVERAGE=FOLDER.
+`python coverage_table.py FOLDER` prints one table of several runs that had GLIDEPOST_TEST_RUN=FOLDER.
 """
 
 from __future__ import annotations
