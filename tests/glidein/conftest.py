@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+from shells import SHELLS, command_of
 
 from glidepost.glidein import tarball
 from glidepost.infra.demo.testbed import Account
 
 PARTS = Path(__file__).parents[2] / "glidein" / "bootstrap"
 BOOTSTRAP = "".join(part.read_text() for part in sorted(PARTS.glob("*.sh")))
-SHELLS = [shell for shell in (["dash"], ["bash"], ["busybox", "ash"]) if shutil.which(shell[0])]
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJnbGlkZWluIn0.c2VjcmV0"
 
 
@@ -217,16 +217,16 @@ def node_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
+@pytest.fixture(params=SHELLS)
 def node(request: pytest.FixtureRequest, node_folder: Path) -> Node:
-    """A node under each shell that there is."""
-    return Node(Account.current(), node_folder, request.param)
+    """A node under each shell."""
+    return Node(Account.current(), node_folder, command_of(request.param))
 
 
 @pytest.fixture
 def dash_node(node_folder: Path) -> Node:
     """A node under one shell, for what does not depend on the shell."""
-    return Node(Account.current(), node_folder, SHELLS[0])
+    return Node(Account.current(), node_folder, ["dash"])
 
 
 @pytest.fixture

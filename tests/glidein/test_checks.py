@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from own_checks import CHECKS
+from shells import SHELLS, command_of
 
-SHELLS = [shell for shell in (["dash"], ["bash"], ["busybox", "ash"]) if shutil.which(shell[0])]
 # What a node has in any case.
 TOOLS = (
     *(
@@ -89,9 +89,9 @@ class Bare:
         return done.returncode, done.stdout.splitlines()
 
 
-@pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
+@pytest.fixture(params=SHELLS)
 def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Bare:
-    return Bare(tmp_path, request.param)
+    return Bare(tmp_path, command_of(request.param))
 
 
 def test_scratch_says_how_much_is_free_and_how_fast_it_is(bare):
@@ -157,7 +157,7 @@ def test_each_repository_of_cvmfs_is_asked_by_itself(bare):
 
 
 def test_a_repository_that_hangs_is_given_up_without_the_others(tmp_path):
-    bare = Bare(tmp_path, SHELLS[0])
+    bare = Bare(tmp_path, ["dash"])
     (bare.folder / "cvmfs" / "good").mkdir()
     (bare.folder / "cvmfs" / "bad").mkdir()
     bare.add("ls", "case $PWD in *bad) sleep 300 ;; *) echo x ;; esac")

@@ -259,9 +259,9 @@ def test_a_schedd_that_hangs_and_is_killed_keeps_its_user_jobs_and_the_other_ans
     pid = pid_of_second(pool)
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
-    slow = last_good.complete(config, ask(config, timeout_s=3), now=now + timedelta(minutes=1))
+    slow = last_good.complete(config, ask(config, timeout_s=10), now=now + timedelta(minutes=1))
     assert idle(slow) == [2, 3]
-    assert [schedd.error for schedd in slow.schedds] == [None, "census: no answer within 3 s"]
+    assert [schedd.error for schedd in slow.schedds] == [None, "census: no answer within 10 s"]
     with ThreadPoolExecutor(1) as threads:
         asking = threads.submit(ask, config)
         time.sleep(1)
@@ -270,7 +270,7 @@ def test_a_schedd_that_hangs_and_is_killed_keeps_its_user_jobs_and_the_other_ans
     assert idle(dead) == [2, 3]
     assert dead.schedds[1].error
     assert [schedd.asked_at for schedd in dead.schedds] == [None, now]
-    assert wait_until(lambda: ask(config, timeout_s=5).schedds[1].error is None, 60, step_s=0.5)
+    assert wait_until(lambda: ask(config, timeout_s=10).schedds[1].error is None, 90, step_s=0.5)
     assert idle(ask(config)) == [2, 3]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Optional
 
 import pytest
-from glideins import GLIDEIN, IDLE_S, UPDATE_S, Built, Site
+from glideins import GLIDEIN, Built, Site
 
 from glidepost.glidein import build as builder
 from glidepost.infra.demo.testbed import Condor, wait_until
@@ -69,7 +69,6 @@ def test_user_jobs_run_and_the_glidein_leaves_by_itself(site: Site) -> None:
     sys.stdout.write(f"slot {slot_s:.1f} s and running {running_s:.1f} s after the start, left after {left_s:.1f} s\n")
     assert (record["code"], record["outcome"], record["condor_exit"]) == (0, "idle-shutdown", 0)
     assert "2 user jobs started" in record["detail"]
-    assert left_s < IDLE_S + UPDATE_S + 4
     assert site.slots() == []
     environment = (site.folder / "jobs" / "out.0").read_text()
     assert "_CONDOR_SCRATCH_DIR=" in environment
@@ -87,8 +86,8 @@ def test_user_jobs_that_come_later_are_taken_too(site: Site) -> None:
 
 
 def test_a_user_job_that_ends_in_the_last_minutes_is_not_disturbed(site: Site) -> None:
-    cluster = site.submit("sleep 19")
-    process = site.start(WALLTIME_S="50", RETIRE_S="32")  # (so it starts in the first 18 s, and ends after them)
+    cluster = site.submit("sleep 31")
+    process = site.start(WALLTIME_S="110", RETIRE_S="80")  # (so it starts in the first 30 s, and ends after them)
     assert wait_until(lambda: not site.states(cluster), 60)
     record = site.end(process)
     assert record["outcome"] == "deadline"

@@ -81,7 +81,7 @@ def test_a_required_check_that_fails_later_stops_user_jobs_until_it_is_well_agai
     site.wait_for_running(running)
     answer.write_text("HAS_THING = 1\nbad\n")
     assert wait_until(
-        lambda: says(site, GLIDEPOST_Healthy="False", GLIDEPOST_CHECK_thing="False", GLIDEPOST_FailedChecks="thing"), 30
+        lambda: says(site, GLIDEPOST_Healthy="False", GLIDEPOST_CHECK_thing="False", GLIDEPOST_FailedChecks="thing"), 60
     )
     waiting = site.submit("sleep 1")
     go.touch()

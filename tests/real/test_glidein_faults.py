@@ -50,7 +50,9 @@ def wait_for_start(started: Path) -> None:
     # (not just "running": a starter that is killed before it knows what to do cannot tell the shadow, which then
     # waits for it until the job's lease is over)
     assert wait_until(started.exists, 60)
-    time.sleep(0.5)
+    log = started.parent / "log"
+    assert wait_until(lambda: "Job executing" in log.read_text(), 60), "the shadow does not know"
+    time.sleep(1)
 
 
 def ran_again(site: Site) -> bool:

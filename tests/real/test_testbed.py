@@ -299,7 +299,7 @@ def script(name: str, *arguments: str, **environ: str) -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.parametrize("name", ["get_condor.sh", "get_slurm.sh", "get_nft.sh", "get_chromium.sh"])
+@pytest.mark.parametrize("name", ["get_condor.sh", "get_slurm.sh", "get_nft.sh", "get_chromium.sh", "get_busybox.sh"])
 def test_a_complete_prefix_is_left_as_it_is_without_cache_or_network(tmp_path: Path, name: str) -> None:
     prefix = tmp_path / "prefix"
     prefix.mkdir()
@@ -308,7 +308,7 @@ def test_a_complete_prefix_is_left_as_it_is_without_cache_or_network(tmp_path: P
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("name", ["get_condor.sh", "get_slurm.sh", "get_nft.sh", "get_chromium.sh"])
+@pytest.mark.parametrize("name", ["get_condor.sh", "get_slurm.sh", "get_nft.sh", "get_chromium.sh", "get_busybox.sh"])
 def test_an_interrupted_unpacking_is_not_taken_for_a_complete_one(tmp_path: Path, name: str) -> None:
     (tmp_path / "prefix").mkdir()
     done = script(name, str(tmp_path / "prefix"), CACHE=str(tmp_path / "cache"))
