@@ -84,7 +84,7 @@ APT::Update::Error-Mode "any";
 Acquire::Languages "none";
 Acquire::http::Timeout "20";
 Acquire::https::Timeout "20";
-Acquire::Retries "5";
+Acquire::Retries "3";
 END
     # apt checks the archive's signature, and with it the packages' hashes.
     if apt-get -qq -c "$part/apt/apt.conf" update >&2 &&

@@ -202,7 +202,7 @@ class Demo:
         def is_clean() -> bool:
             return not any(any((site.folder / "scratch").iterdir()) for site in self.sites)
 
-        if not wait_until(is_clean, 30):
+        if not wait_until(is_clean, 60):
             raise BatchError("a scratch folder is not empty", hint=f"see {self.folder}/sites/*/scratch")
         self._round(show=False)
         # The page shows what the sites have said since.
@@ -270,7 +270,7 @@ class Demo:
         glideins = listed()
         if glideins:
             self.account.run([*local, "remove", str(site.processes), *glideins])
-            wait_until(lambda: not listed(), 30, step_s=0.2)
+            wait_until(lambda: not listed(), 60, step_s=0.2)
 
 
 def _failures(part: Union[Pool, Store, Slurm, None]) -> list[GlidepostError]:

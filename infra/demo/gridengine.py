@@ -10,6 +10,7 @@ from pathlib import Path
 
 from glidepost.infra.demo.account import CLEAN_ENVIRONMENT, Account, environment, shell_scripts
 from glidepost.infra.demo.condor import fetch
+from glidepost.infra.demo.ports import hold_free_port
 from glidepost.infra.demo.processes import daemons_of, end_daemons, last_lines
 from glidepost.schema.errors import BatchError
 
@@ -40,7 +41,7 @@ class GridEngine:
         if daemons_of(self.folder):
             return
         self.account.make_folder(self.folder)
-        self._script("gridengine_up.sh", environment({"GRIDENGINE": self.prefix}))
+        self._script("gridengine_up.sh", environment({"GRIDENGINE": self.prefix, "PORT": hold_free_port(1)}))
 
     def stop(self) -> None:
         """Ends the cell and its batch jobs, whoever started it; nothing to end is no error.

@@ -99,7 +99,7 @@ class Users:
             region_name=REGION,
             aws_access_key_id=keys[0],
             aws_secret_access_key=keys[1],
-            config=Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1}),
+            config=Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 1}),
         )
 
     def allow(self, name: str, policy_name: str, policy: Mapping[str, object]) -> None:
@@ -146,7 +146,7 @@ def s3_client(endpoint: str, keys: tuple[str, str]) -> S3Client:
             signature_version="s3v4",
             s3={"addressing_style": "path"},
             connect_timeout=5,
-            read_timeout=10,
+            read_timeout=60,
             retries={"total_max_attempts": 1},
         ),
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import secrets
 import shutil
 import subprocess
@@ -24,7 +23,8 @@ from glidepost.schema.errors import StoreError
 
 from .account import CLEAN_ENVIRONMENT, Account, make_passable
 from .identities import Users, forms_policy, public_policy, publisher_policy, read_keys, s3_client, write_keys
-from .processes import daemons_of, end_daemons, failure_to_come_up, is_free, last_lines, launch
+from .ports import hold_free_port
+from .processes import daemons_of, end_daemons, failure_to_come_up, last_lines, launch
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -102,7 +102,7 @@ class MiniStack:
         """
         if not daemons_of(self.folder):
             self._launch()
-        failure = failure_to_come_up(self.folder, self.make_bucket, (BotoCoreError, ClientError), deadline_s=30)
+        failure = failure_to_come_up(self.folder, self.make_bucket, (BotoCoreError, ClientError), deadline_s=90)
         if failure:
             logs = last_lines([self.folder / "log"])
             self.stop()
@@ -139,7 +139,7 @@ def launch_ministack(account: Account, python: Path, folder: Path, settings: Map
     state = str(account.make_folder(folder / "state", 0o700))
     write_keys(folder / "root.ini", f"GP{secrets.token_hex(9).upper()}", secrets.token_urlsafe(30))
     access_key, secret_key = read_keys(folder / "root.ini")
-    port = str(next(port for port in random.sample(range(22_000, 32_000), k=1000) if is_free(port)))
+    port = str(hold_free_port())
     (folder / "port").write_text(port)
     environment = {
         **CLEAN_ENVIRONMENT,

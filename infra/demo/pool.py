@@ -7,12 +7,14 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
 
 from glidepost.infra.demo.account import CLEAN_ENVIRONMENT, Account, environment, shell_scripts
 from glidepost.infra.demo.condor import Condor
+from glidepost.infra.demo.ports import hold_free_port, hold_port, is_free
 from glidepost.infra.demo.processes import daemons_of, end_daemons, last_lines
 from glidepost.schema.errors import PoolError
 
@@ -89,7 +91,7 @@ class Pool:
                 "LIB": self.condor.lib,
                 "LIBEXEC": self.condor.libexec,
                 "DOMAIN": self.trust_domain,
-                "PORT": self.port,
+                "PORT": self._choose_port(),
                 "HOST": self.host,
             }
         )
@@ -98,6 +100,16 @@ class Pool:
             self._prepare_admin()
             self._script("init", {**settings, "PORT": self.collector.rpartition(":")[2]}, admin=True)
         self._script("start")
+
+    def _choose_port(self) -> int:
+        """Returns the port that is named, else that of the last time if it still serves, else a free one."""
+        if self.port is not None:
+            return self.port
+        with suppress(PoolError):
+            last = int(self.collector.rpartition(":")[2])
+            if hold_port(last) or is_free(last):
+                return last
+        return hold_free_port()
 
     def stop(self) -> None:
         """Ends the pool, whoever started it; nothing to end is no error.

@@ -61,7 +61,7 @@ start() {
     # The way of clients is not the daemons' way.
     (unset _CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS &&
         quietly_apart env "$MARK=$POOL" condor_master -pidfile "$POOL/run/master.pid" >"$POOL/log/console" 2>&1)
-    tries=300
+    tries=600
     until [ -n "$(condor_status -schedd -af Name 2>/dev/null)" ]; do
         tries=$((tries - 1))
         if [ "$tries" = 0 ] || [ -z "$(daemons_of "$POOL")" ]; then

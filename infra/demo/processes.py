@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -97,17 +96,6 @@ def failure_to_come_up(
 
     wait_until(is_over, deadline_s)
     return failure
-
-
-def is_free(port: int) -> bool:
-    """Returns whether nothing listens at a port of 127.0.0.1."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def last_lines(logs: Sequence[Path], count: int = 8) -> str:

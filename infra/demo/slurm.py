@@ -12,6 +12,7 @@ from typing import Optional
 
 from glidepost.infra.demo.account import CLEAN_ENVIRONMENT, Account, environment, shell_scripts
 from glidepost.infra.demo.condor import fetch
+from glidepost.infra.demo.ports import hold_free_port
 from glidepost.infra.demo.processes import daemons_of, end_daemons, last_lines
 from glidepost.schema.errors import BatchError
 
@@ -53,7 +54,7 @@ class Slurm:
         if daemons_of(self.folder):
             return
         self.account.make_folder(self.folder)
-        self._script("slurm_up.sh", environment({"SLURM": self.prefix}))
+        self._script("slurm_up.sh", environment({"SLURM": self.prefix, "PORT": hold_free_port(1, 2)}))
 
     def stop(self) -> None:
         """Ends the cluster and its batch jobs, whoever started it; nothing to end is no error.

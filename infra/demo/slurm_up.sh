@@ -79,9 +79,9 @@ for node in sn0 sn1; do
     start slurmd -N "$node" -d "$(command -v slurmstepd)" || give_up "slurmd $node did not start"
 done
 
-tries=300
+tries=600
 until [ "$(timeout 5 sinfo -h -p main -o '%T %D' 2>/dev/null)" = "idle 2" ]; do
     tries=$((tries - 1))
-    [ "$tries" -gt 0 ] || give_up "the nodes did not come up in 30 s"
+    [ "$tries" -gt 0 ] || give_up "the nodes did not come up in 60 s"
     sleep 0.1
 done

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import secrets
 import shutil
 import sysconfig
@@ -31,7 +30,8 @@ from glidepost.infra.demo.identities import (
     s3_client,
     write_keys,
 )
-from glidepost.infra.demo.processes import daemons_of, end_daemons, failure_to_come_up, is_free, last_lines, launch
+from glidepost.infra.demo.ports import hold_free_port, hold_port, is_free
+from glidepost.infra.demo.processes import daemons_of, end_daemons, failure_to_come_up, last_lines, launch
 from glidepost.schema.errors import StoreError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Store:
             self.make_bucket()
             self._try_data()
 
-        failure = failure_to_come_up(self.folder, use, (BotoCoreError, ClientError), deadline_s=30)
+        failure = failure_to_come_up(self.folder, use, (BotoCoreError, ClientError), deadline_s=90)
         if failure:
             logs = last_lines([self._log])
             self.stop()
@@ -166,8 +166,10 @@ class Store:
             ports = self._ports()
         except StoreError:
             ports = {}
-        if set(ports) != set(SERVERS) or not all(is_free(port) for port in ports.values()):
-            (self.folder / "ports.json").write_text(json.dumps(_free_ports()))
+        both = [number for port in ports.values() for number in (port, port + GRPC_OFFSET)]
+        if set(ports) != set(SERVERS) or not all(hold_port(number) or is_free(number) for number in both):
+            ports = {server: hold_free_port(GRPC_OFFSET) for server in SERVERS}
+            (self.folder / "ports.json").write_text(json.dumps(ports))
 
     def _launch(self) -> None:
         arguments = [
@@ -216,10 +218,3 @@ class Store:
         client.put_object(Bucket=self.bucket, Key="started", Body=probe)
         if client.get_object(Bucket=self.bucket, Key="started")["Body"].read() != probe:
             raise StoreError(f"{self.endpoint} gives back something else", hint=f"look at {self._log}")
-
-
-def _free_ports() -> dict[str, int]:
-    """Returns a free port of 127.0.0.1 for each server, below those that outgoing connections take (32768 on)."""
-    candidates = random.sample(range(12_000, 22_000), k=1000)
-    free = (port for port in candidates if is_free(port) and is_free(port + GRPC_OFFSET))
-    return dict(zip(SERVERS, free))

@@ -55,7 +55,7 @@ def run(command: Command, prefix: Sequence[str] = (), **environment: str) -> sub
         input=command.stdin.encode(),
         capture_output=True,
         env={**os.environ, **environment},
-        timeout=20,
+        timeout=60,
         check=False,
     )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())

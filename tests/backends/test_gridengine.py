@@ -428,7 +428,7 @@ def remove(request, tmp_path):
     def run(*batch_ids: str) -> tuple[int, list[str]]:
         command = GridEngineBackend({}).removal(batch_ids)
         environment = {"PATH": f"{programs}:{os.environ['PATH']}", "TOLD": str(tmp_path)}
-        done = subprocess.run(command.argv, input=command.stdin, env=environment, text=True, timeout=20, check=False)
+        done = subprocess.run(command.argv, input=command.stdin, env=environment, text=True, timeout=60, check=False)
         calls = Path(tmp_path / "calls").read_text().splitlines()
         return done.returncode, [re.sub(r"-u \S+", "-u me", call) for call in calls]
 

@@ -30,7 +30,7 @@ class Host:
         environment = {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "TMPDIR": str(self.folder / "tmp")}
         argv = [self.shell, *command.argv[1:]]
         done = subprocess.run(
-            argv, input=command.stdin, env=environment, capture_output=True, encoding="utf-8", timeout=20, check=False
+            argv, input=command.stdin, env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False
         )
         assert list((self.folder / "tmp").iterdir()) == [], "nothing stays behind"
         return done

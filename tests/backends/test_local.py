@@ -231,7 +231,7 @@ def test_a_command_prefix_decides_whose_processes_they_are(make_request):
 
     def ask(command):
         return subprocess.run(
-            [*prefix, *command.argv], input=command.stdin, capture_output=True, text=True, check=True, timeout=20
+            [*prefix, *command.argv], input=command.stdin, capture_output=True, text=True, check=True, timeout=60
         ).stdout
 
     try:

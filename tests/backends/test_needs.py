@@ -217,7 +217,7 @@ def test_the_folder_of_a_member_of_an_array_has_no_brackets_in_its_name(job):
         capture_output=True,
         text=True,
         check=True,
-        timeout=20,
+        timeout=60,
     )
     assert re.fullmatch(r"gp-1a2b3c-12-3-[a-z0-9-]+\n", done.stdout)
 
@@ -249,7 +249,7 @@ def idle_gpu(tmp_path: Path, answer: str) -> subprocess.CompletedProcess[str]:
     lines = "\n".join([*shape.setup, 'echo "$CUDA_VISIBLE_DEVICES"'])
     path = f"{tmp_path}:{os.environ['PATH']}"
     return subprocess.run(
-        ["sh", "-c", lines], env={"PATH": path}, capture_output=True, text=True, check=False, timeout=20
+        ["sh", "-c", lines], env={"PATH": path}, capture_output=True, text=True, check=False, timeout=60
     )
 
 

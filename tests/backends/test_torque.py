@@ -225,7 +225,7 @@ def test_a_glidein_knows_which_batch_job_it_is(site, tmp_path, count):
     site.submit(site.request(count=count, script=script, logs=str(tmp_path)))
     ids = sorted(job.batch_id for job in site.live())
     site.release()
-    assert site.wait(lambda: site.live() == [], 20)
+    assert site.wait(lambda: site.live() == [])
     logs = sorted(tmp_path.glob("gp-abc*"))
     assert [log.name for log in logs] == (["gp-abc.out"] if count == 1 else ["gp-abc.out-1", "gp-abc.out-2"])
     assert [re.findall("batch job (.*)", log.read_text()) for log in logs] == [[batch_id] for batch_id in ids]
@@ -303,4 +303,4 @@ def test_a_server_that_hangs_is_no_answer_and_leaves_nothing_behind(site):
     def left() -> list[str]:
         return [path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if is_marked(path)]
 
-    assert site.wait(lambda: left() == [], 10), left()
+    assert site.wait(lambda: left() == []), left()

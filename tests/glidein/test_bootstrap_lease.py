@@ -160,7 +160,7 @@ def test_the_next_glidein_removes_what_is_dead_and_ends_what_still_runs_of_it(no
         ended = node.run_master("ls $SCRATCH/.. >$MADE/seen")
         assert (node.made / "seen").read_text().split() == [f"glidepost-{ended.records[0]['glidein']}"]
         assert sorted(other.iterdir()) == [alive, there, young]
-        assert orphan.wait(10) == -9
+        assert orphan.wait(60) == -9
     assert living.poll() is None
     for folder in (dead, dead_too):
         assert f"removing what a dead glidein left: {folder}: process {NOBODY} is gone" in ended.output

@@ -39,7 +39,7 @@ def test_what_a_kill_without_warning_leaves_the_next_glidein_removes(site: Site)
     # (the neighbour runs it again: HTCondor, which lives on, is told to give it back)
     site.submit(f"if test -e {started}; then exit; fi; touch {started}; sleep 300")
     killed = site.start(NAME=NAME)
-    assert wait_until(started.exists, 60)
+    site.wait_for_start(started)
     (scratch,) = (site.folder / "scratch").iterdir()
     # The shell of the glidein alone: HTCondor and the user job do not notice.
     os.kill(killed.pid, signal.SIGKILL)
@@ -58,11 +58,8 @@ def test_after_a_kill_of_all_processes_the_next_glidein_leaves_nothing(site: Sit
     started = site.folder / "jobs" / "started"
     site.submit(f"touch {started}; sleep 300")
     killed = site.start(NAME=NAME)
-    assert wait_until(started.exists, 60)
-    for _ in range(3):  # the pool's own daemons are not among them
-        for pid in site.processes(killed):
-            os.kill(pid, signal.SIGKILL)
-    killed.communicate()
+    site.wait_for_start(started)
+    site.kill_all(killed)
     assert len(list((site.folder / "scratch").iterdir())) == 1
     record = site.end(site.start(NAME=NAME))
     assert "is gone" in record["output"]
@@ -200,7 +197,7 @@ def test_logs_are_uploaded_with_the_form_to_where_the_ad_says(site: Site, store:
     record = site.end(process)
     name = f"{record['glidein']}.tar.gz"
     assert slot["GLIDEPOST_LogsUrl"] == slot["PRESIGNED_GET_URL"] == url.replace("${filename}", name)
-    body = requests.get(slot["PRESIGNED_GET_URL"], timeout=10).content
+    body = requests.get(slot["PRESIGNED_GET_URL"], timeout=60).content
     assert body[:2] == b"\x1f\x8b"
     assert "not kept" not in record["output"]
     assert post["fields"]["policy"] not in record["output"]

@@ -46,15 +46,6 @@ def submit_once(site: Site, extra: str = "") -> tuple[int, Path]:
     return site.submit(shell, extra=extra), started
 
 
-def wait_for_start(started: Path) -> None:
-    # (not just "running": a starter that is killed before it knows what to do cannot tell the shadow, which then
-    # waits for it until the job's lease is over)
-    assert wait_until(started.exists, 60)
-    log = started.parent / "log"
-    assert wait_until(lambda: "Job executing" in log.read_text(), 60), "the shadow does not know"
-    time.sleep(1)
-
-
 def ran_again(site: Site) -> bool:
     return (site.folder / "jobs" / "out.0").read_text() == "again\n"
 
@@ -62,7 +53,7 @@ def ran_again(site: Site) -> bool:
 def test_a_kill_gives_the_user_job_back_within_seconds(site: Site) -> None:
     cluster, started = submit_once(site)
     process = site.start()
-    wait_for_start(started)
+    site.wait_for_start(started)
     process.send_signal(signal.SIGTERM)
     record = site.end(process)
     assert wait_until(lambda: site.states(cluster) == [1], 60)
@@ -96,8 +87,8 @@ def test_what_a_kill_without_warning_leaves_goes_with_the_next_glidein(two_sites
     # (the first one's user job has the lease of 40 minutes that HTCondor gives: its glidein's HTCondor still lives)
     submitted = [submit_once(two_sites[0]), submit_once(two_sites[1], LEASE)]
     killed = [site.start() for site in two_sites]
-    for _, started in submitted:
-        wait_for_start(started)
+    for site, (_, started) in zip(two_sites, submitted):
+        site.wait_for_start(started)
     left = [list((site.folder / "scratch").iterdir()) for site in two_sites]
     # The shell alone, as an impatient person does it, and all of it at once, as batch systems do.
     killed[0].kill()
@@ -119,10 +110,7 @@ def test_what_a_kill_without_warning_leaves_goes_with_the_next_glidein(two_sites
 def test_the_slots_of_a_glidein_that_was_killed_without_warning_leave_the_pool(site: Site) -> None:
     process = site.start()
     assert wait_until(lambda: len(site.slots()) == 1, 60)
-    for _ in range(3):
-        for pid in site.processes(process):
-            os.kill(pid, signal.SIGKILL)
-    process.communicate(timeout=120)
+    site.kill_all(process)
     assert len(site.slots()) == 1
     # (ten updates without a word; by default the collector forgets nothing for a quarter of an hour)
     assert wait_until(lambda: site.slots() == [], 120)
@@ -142,8 +130,8 @@ def submit_glidein(site: Site, slurm: Slurm) -> str:
 def test_a_batch_job_that_slurm_ends_gives_its_user_job_back(two_sites: tuple[Site, Site], slurm: Slurm) -> None:
     submitted = [submit_once(site, LEASE) for site in two_sites]
     batch_jobs = [submit_glidein(site, slurm) for site in two_sites]
-    for _, started in submitted:
-        wait_for_start(started)
+    for site, (_, started) in zip(two_sites, submitted):
+        site.wait_for_start(started)
     slurm.run(["scancel", batch_jobs[0]])  # the other one comes to its limit
     for site, batch_job, (cluster, _), outcome in zip(two_sites, batch_jobs, submitted, ("killed", "deadline")):
         alive = ["squeue", "--noheader", f"--jobs={batch_job}", "--states=running,completing"]

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from contract import Contract
+from glideins import wait_for_execution
 from sites_htcondor import RealHTCondor
 
 from glidepost.backends.base import GlideinRequest, JobState, QueueLimits
@@ -209,7 +210,7 @@ class Glideins:
         return self.pool.submit(
             "executable = /bin/sh\ntransfer_executable = false\nshould_transfer_files = yes\n"
             'request_cpus = 1\nrequest_memory = 64\nrequest_disk = 1MB\n+WantSite = "condor"\n'
-            f"""arguments = "-c '{shell}'"\noutput = {self.folder}/user-job.out\n"""
+            f"""arguments = "-c '{shell}'"\noutput = {self.folder}/user-job.out\nlog = {self.folder}/user-job.log\n"""
         )
 
     def slots(self) -> list[Any]:
@@ -287,6 +288,7 @@ def test_a_glidein_that_the_site_removes_gives_its_user_job_back_within_seconds(
     cluster = glideins.submit_user_job(f"touch {started}; sleep 300")
     batch_id = glideins.submit()
     assert glideins.site.wait(started.exists), glideins.site.live()
+    wait_for_execution(glideins.folder / "user-job.log")
     glideins.site.site.pool.run(["condor_rm", batch_id])
     assert glideins.site.wait(lambda: glideins.pool.user_jobs(f"ClusterId == {cluster}")[0]["JobStatus"] == 1)
     assert glideins.site.wait(lambda: bool(list((glideins.folder / "outcomes").glob("*.json"))))

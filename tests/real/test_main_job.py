@@ -54,7 +54,7 @@ class Installation:
         return self.glidepost("puller", "run", "--config", self.site.config)
 
     def get(self, key: str) -> dict:
-        return requests.get(f"{self.store.public_url}/{key}", timeout=10).json()
+        return requests.get(f"{self.store.public_url}/{key}", timeout=60).json()
 
     def submit(self, kind: scene.Kind, count: Optional[int] = None) -> int:
         output = self.pool.account.make_folder(self.folder / "user-jobs")
@@ -130,7 +130,7 @@ def test_user_jobs_are_run_by_glideins_that_the_demand_asked_for(
     status = Status.from_json(made.get("v1/status.json"))
     assert [(item.site, item.state, item.outcomes) for item in status.sites] == [("north", "ok", {"idle-shutdown": 2})]
     assert [group.blocked for group in status.groups] == [{"north/small": "asks for 64 cpus of 2"}]
-    page = requests.get(f"{store.public_url}/index.html", timeout=10)
+    page = requests.get(f"{store.public_url}/index.html", timeout=60)
     assert "asks for 64 cpus of 2" in page.text
     assert "no: asks for 64 cpus of 2" in made.glidepost("puller", "why", "--config", site.config)
     assert not made.is_done(hopeless)

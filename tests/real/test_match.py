@@ -216,7 +216,7 @@ def waiting(pool: Pool) -> dict[tuple[int, str], int]:
 def wait_for_quiet(pool: Pool) -> None:
     """Returns when no user job has started for some cycles of the negotiator, with all slots free."""
     before, since = waiting(pool), time.monotonic()
-    deadline = since + 120
+    deadline = since + 200
     while time.monotonic() - since < QUIET_S:
         time.sleep(1)
         now = waiting(pool)

@@ -141,11 +141,11 @@ def test_a_large_demand_is_sent_compressed_and_said_to_be(publisher: Path, bucke
     with urllib.request.urlopen(url) as plain:  # a store gives what was stored, whatever is accepted
         assert plain.headers["Content-Encoding"] == "gzip"
         assert plain.read(2) == b"\x1f\x8b"
-    assert len(requests.get(url, timeout=10).json()["groups"]) == 2000
+    assert len(requests.get(url, timeout=60).json()["groups"]) == 2000
     if curl := shutil.which("curl"):
         said = subprocess.run([curl, "-sS", "--compressed", url], capture_output=True, check=True).stdout
         assert len(json.loads(said)["groups"]) == 2000
-    source = WebSource(bucket.public_url, tmp_path, timeout_s=10)
+    source = WebSource(bucket.public_url, tmp_path, timeout_s=60)
     first = source.get("v1/demand.json", now=NOW)
     source.keep("v1/demand.json", first)
     second = source.get("v1/demand.json", now=NOW)
@@ -156,7 +156,7 @@ def test_a_large_demand_is_sent_compressed_and_said_to_be(publisher: Path, bucke
 
 def test_numbers_grow_though_the_bucket_was_restored(publisher: Path, bucket: Store) -> None:
     def published() -> int:
-        return requests.get(f"{bucket.public_url}/v1/demand.json", timeout=10).json()["sequence"]
+        return requests.get(f"{bucket.public_url}/v1/demand.json", timeout=60).json()["sequence"]
 
     client, where = bucket.client(), {"Bucket": bucket.bucket, "Key": "v1/demand.json"}
     assert glidepost("publisher", "run", "--config", publisher)[0] == 0

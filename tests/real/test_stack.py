@@ -162,20 +162,20 @@ def test_a_demand_a_form_and_the_schedule_make_the_page(deployed: Deployed, pool
     run(deployed, "puller", "run", "--config", puller)  # (its form is of the minter's key)
     (sent,) = deployed.s3().list_objects_v2(Bucket=deployed.bucket, Prefix="v1/heartbeats/")["Contents"]
     assert sent["Key"] == "v1/heartbeats/north.json"
-    assert requests.get(f"{deployed.site.url}/v1/demand.json", timeout=10).json()["pool"] == "demo"
+    assert requests.get(f"{deployed.site.url}/v1/demand.json", timeout=60).json()["pool"] == "demo"
     assert post_heartbeat(deployed, "north", body=b"x" * 70_000).status_code == 400
     assert post_heartbeat(deployed, "north", key="v1/heartbeats/south.json").status_code == 403
 
     def shows_the_site() -> bool:
-        page = requests.get(f"{deployed.site.url}/sites/north.html", timeout=10)
+        page = requests.get(f"{deployed.site.url}/sites/north.html", timeout=60)
         return page.status_code == 200 and "Last heard" in page.text
 
     # Nobody runs the aggregator but the schedule.
     assert wait_until(shows_the_site, 150, step_s=2), last_log(deployed)
-    status = requests.get(f"{deployed.site.url}/v1/status.json", timeout=10).json()
+    status = requests.get(f"{deployed.site.url}/v1/status.json", timeout=60).json()
     assert (status["pool"], [(site["site"], site["state"]) for site in status["sites"]]) == ("demo", [("north", "ok")])
     private = {
-        key: requests.get(f"{deployed.site.url}/{key}", timeout=10).status_code
+        key: requests.get(f"{deployed.site.url}/{key}", timeout=60).status_code
         for key in ("v1/heartbeats/north.json", "v1/logs/a", "v1/aggregator/kept.json", "")
     }
     assert private.pop("") == 200
@@ -219,7 +219,7 @@ def publisher(deployed: Deployed, pool: Pool) -> Path:
 
 def test_pages_come_with_the_headers_of_the_template(deployed: Deployed) -> None:
     deployed.s3().put_object(Bucket=deployed.bucket, Key="groups.html", Body=b"<p>", ContentType="text/html")
-    headers = requests.get(f"{deployed.site.url}/groups.html", timeout=10).headers
+    headers = requests.get(f"{deployed.site.url}/groups.html", timeout=60).headers
     assert headers["Content-Security-Policy"] == page_policy()
     assert "default-src 'none'" in page_policy()
     assert "unsafe" not in page_policy()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import requests
+from namespaces import held
+from networks import get_tools
 
 from glidepost.infra.demo.elf_retarget import Elf, dynamic_files
 from glidepost.infra.demo.testbed import (
@@ -171,23 +173,23 @@ def filled(store: Store) -> Store:
 
 @pytest.mark.parametrize("key", ALLOWED)
 def test_anybody_may_fetch_what_is_public_and_asks_again_for_nothing(filled: Store, key: str) -> None:
-    first = requests.get(f"{filled.public_url}/{key}", timeout=10)
+    first = requests.get(f"{filled.public_url}/{key}", timeout=60)
     assert (first.status_code, first.text) == (200, key)
-    again = requests.get(f"{filled.public_url}/{key}", headers={"If-None-Match": first.headers["ETag"]}, timeout=10)
+    again = requests.get(f"{filled.public_url}/{key}", headers={"If-None-Match": first.headers["ETag"]}, timeout=60)
     assert again.status_code == 304
 
 
 @pytest.mark.parametrize("key", [*REFUSED, "", "?list-type=2", "?list-type=2&prefix=v1/heartbeats/", "?policy"])
 def test_nobody_else_may_fetch_or_list_the_rest(filled: Store, key: str) -> None:
-    assert requests.get(f"{filled.public_url}/{key}", timeout=10).status_code == 403
+    assert requests.get(f"{filled.public_url}/{key}", timeout=60).status_code == 403
 
 
 @pytest.mark.parametrize("key", ["v1/demand.json", "v1/heartbeats/north.json", "v1/sites/new.json"])
 def test_nobody_else_may_write_or_delete(filled: Store, key: str) -> None:
     url = f"{filled.public_url}/{key}"
-    assert requests.put(url, data=b"forged", timeout=10).status_code == 403
-    assert requests.delete(url, timeout=10).status_code == 403
-    assert requests.post(filled.public_url, data={"key": key}, files={"file": b"x"}, timeout=10).status_code >= 400
+    assert requests.put(url, data=b"forged", timeout=60).status_code == 403
+    assert requests.delete(url, timeout=60).status_code == 403
+    assert requests.post(filled.public_url, data={"key": key}, files={"file": b"x"}, timeout=60).status_code >= 400
 
 
 def test_a_form_takes_a_file_for_its_own_key_and_no_other(filled: Store) -> None:
@@ -202,7 +204,7 @@ def test_a_form_takes_a_file_for_its_own_key_and_no_other(filled: Store) -> None
 
     def post(body: bytes, **changed: str) -> int:
         fields = {**form["fields"], **changed}
-        return requests.post(form["url"], data=fields, files={"file": body}, timeout=10).status_code
+        return requests.post(form["url"], data=fields, files={"file": body}, timeout=60).status_code
 
     assert post(b"{}") == 204
     assert post(b"{}", key="v1/heartbeats/north.json") == 403
@@ -230,7 +232,7 @@ def test_a_store_keeps_what_it_has_over_a_restart(account: Account, account_fold
         assert daemons_of(store.folder) == []
         store.start()
         assert store.public_url == url
-        assert requests.get(f"{url}/v1/demand.json", timeout=10).text == "kept"
+        assert requests.get(f"{url}/v1/demand.json", timeout=60).text == "kept"
     finally:
         store.stop()
 
@@ -339,3 +341,25 @@ def test_no_unpacked_program_asks_for_a_newer_glibc_than_the_hosts(work: Path) -
             assert elf is not None
             too_new = [need.name for need in elf.needs() if need.version is not None and need.version > have]
             assert too_new == [], path
+
+
+TAKE_ALL = """
+import socket
+from glidepost.infra.demo.ports import hold_port
+assert hold_port(25996)
+listener = socket.create_server(("127.0.0.1", 30000))
+taken = []
+try:
+    while True:
+        taken.append(socket.create_connection(("127.0.0.1", 30000)))
+except OSError:
+    print(*sorted(sock.getsockname()[1] for sock in taken))
+"""
+
+
+def test_no_connection_takes_a_port_that_is_held(account: Account, work: Path) -> None:
+    with held("ten ports", "net", account) as host:
+        host.run(get_tools(work)[0], "link", "set", "lo", "up")
+        host.run("sh", "-c", "echo 25990 25999 >/proc/sys/net/ipv4/ip_local_port_range")
+        taken = host.run(sys.executable, "-c", TAKE_ALL).split()
+    assert taken == [str(port) for port in range(25990, 26000) if port != 25996]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from certificates import certify
 from glidepost.infra.cloud.policy import page_policy
 from glidepost.infra.demo.condor import fetch
 from glidepost.infra.demo.identities import read_keys
-from glidepost.infra.demo.processes import is_free
+from glidepost.infra.demo.ports import hold_free_port, is_free
 from glidepost.infra.demo.testbed import CLEAN_ENVIRONMENT, Account, Store, wait_until
 from glidepost.schema.document import encode
 from glidepost.schema.errors import StoreError
@@ -71,7 +70,7 @@ class Front:
         return self.folder / "glidepost.crt"
 
     def get(self, path: str, **more: Any) -> requests.Response:
-        return requests.get(f"{self.url}/{path}", timeout=10, verify=str(self.certificate), **more)
+        return requests.get(f"{self.url}/{path}", timeout=60, verify=str(self.certificate), **more)
 
     def client(self, keys: Path) -> Any:
         """Returns a client with the keys in a file that goes through nginx, as the publisher does."""
@@ -93,7 +92,7 @@ def front(account: Account, work: Path, store: Store, session_folder: Path) -> I
     empty(bucket)
     bucket.client().put_bucket_policy(Bucket=bucket.bucket, Policy=json.dumps(json.loads(block("json"))))
     folder = account.make_folder(session_folder / "nginx")
-    port = next(port for port in random.sample(range(22_000, 32_000), k=1000) if is_free(port))
+    port = hold_free_port()
     front = Front(bucket, folder, port)
     write_configuration(front, account)
     with running(front, account, work / "nginx" / "sbin" / "nginx"):
@@ -130,7 +129,7 @@ def running(front: Front, account: Account, nginx: Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def put(front: Front, key: str, body: bytes) -> None:
@@ -165,7 +164,7 @@ def test_cron_makes_a_page_that_anybody_can_read_over_tls(front: Front, tmp_path
 
 def post(front: Front, form: dict[str, Any], body: bytes) -> int:
     files = {"file": ("heartbeat", body, "application/json")}
-    answer = requests.post(form["url"], data=form["fields"], files=files, timeout=10, verify=str(front.certificate))
+    answer = requests.post(form["url"], data=form["fields"], files=files, timeout=60, verify=str(front.certificate))
     return answer.status_code
 
 
@@ -192,11 +191,11 @@ def test_heartbeats_lists_and_the_stores_other_doors_are_shut(front: Front) -> N
     for method in ("PUT", "POST", "DELETE"):
         for path in ("v1/demand.json", "glidepost/v1/demand.json", "index.html"):
             answer = requests.request(
-                method, f"{front.url}/{path}", data=b"{}", timeout=10, verify=str(front.certificate)
+                method, f"{front.url}/{path}", data=b"{}", timeout=60, verify=str(front.certificate)
             )
             assert answer.status_code >= 400, (method, path)
     create = {"Action": "CreateUser", "UserName": "me", "Version": "2010-05-08"}
-    answer = requests.post(f"{front.url}/", data=create, timeout=10, verify=str(front.certificate))
+    answer = requests.post(f"{front.url}/", data=create, timeout=60, verify=str(front.certificate))
     assert answer.status_code >= 400
 
 
@@ -214,9 +213,9 @@ def test_pages_come_with_the_headers_that_they_ask_for(front: Front) -> None:
 
 
 def test_without_tls_there_is_nothing(front: Front) -> None:
-    assert requests.get(f"http://127.0.0.1:{front.port}/", timeout=10).status_code == 400
+    assert requests.get(f"http://127.0.0.1:{front.port}/", timeout=60).status_code == 400
     with pytest.raises(requests.exceptions.SSLError):
-        requests.get(f"{front.url}/", timeout=10)
+        requests.get(f"{front.url}/", timeout=60)
 
 
 def test_what_has_not_changed_is_not_sent_again(front: Front) -> None:

@@ -110,7 +110,7 @@ def serve() -> Iterator[Files]:
     yield files
     server.shutdown()
     server.server_close()
-    thread.join(10)
+    thread.join(60)
 
 
 @dataclass

@@ -59,7 +59,7 @@ def post_heartbeat(deployed: Deployed, site: str, *, body: bytes = b"", key: str
     fields = {**form["fields"], "key": key or name}
     heartbeat = Heartbeat(site, "i", "0.1.0", 1, datetime.now(timezone.utc), ())
     files = {"file": ("heartbeat", body or encode(heartbeat.to_json()), "application/json")}
-    return requests.post(form["url"], data=fields, files=files, timeout=10, verify=str(deployed.aws.certificate))
+    return requests.post(form["url"], data=fields, files=files, timeout=60, verify=str(deployed.aws.certificate))
 
 
 def last_log(deployed: Deployed) -> str:

@@ -7,7 +7,9 @@ import os
 import platform
 import re
 import shlex
+import signal
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -124,7 +126,7 @@ class Site:
         output, _ = process.communicate(timeout=timeout_s)
         assert self.token.read_text().strip() not in output
         assert list((self.folder / "scratch").iterdir()) == []
-        assert self.processes(process) == []
+        assert wait_until(lambda: not self.processes(process), 5), self.processes(process)
         glidein = re.search(r" glidein (\S+): ", output)
         assert glidein, output
         record = json.loads((self.folder / "outcomes" / f"{glidein[1]}.json").read_text())
@@ -144,6 +146,23 @@ class Site:
                     if int(fields[3]) in sessions or mark in (entry / "environ").read_bytes():
                         found.append(int(entry.name))
         return found
+
+    def kill_all(self, glidein: subprocess.Popen[str]) -> None:
+        """Ends a glidein's processes, and HTCondor's, all at once as far as that can be."""
+        while left := self.processes(glidein):
+            for pid in left:
+                with suppress(ProcessLookupError):  # it followed another one
+                    os.kill(pid, signal.SIGKILL)
+        glidein.communicate(timeout=120)
+
+    def wait_for_start(self, started: Path) -> None:
+        """Waits until a user job has made its file and the access point knows that it runs.
+
+        Not just "running": a starter that is killed before it knows what to do cannot tell the shadow, which then waits
+        for it until the job's lease is over.
+        """
+        assert wait_until(started.exists, 60)
+        wait_for_execution(self.folder / "jobs" / "log")
 
     def submit(self, shell: str, count: int = 1, extra: str = "") -> int:
         arguments = f"""arguments = "-c '{shell}'"\n"""
@@ -170,6 +189,12 @@ class Site:
         assert wait_until(lambda: self.states(cluster).count(2) == count, 60), self.states(cluster)
 
 
+def wait_for_execution(log: Path) -> None:
+    """Waits until a user job's log says that it runs, as its shadow heard from the starter."""
+    assert wait_until(lambda: log.exists() and "Job executing" in log.read_text(encoding="utf-8"), 60)
+    time.sleep(1)
+
+
 @contextmanager
 def open_site(pool: Pool, built: Built, folder: Path, word: str, prefix: Sequence[str] = ()) -> Iterator[Site]:
     """A site whose name is made of the word; at the end its user jobs and its glideins are gone."""
@@ -188,11 +213,12 @@ def open_site(pool: Pool, built: Built, folder: Path, word: str, prefix: Sequenc
 
 def remove_user_jobs(pool: Pool, constraint: str = "true") -> None:
     """Removes user jobs; also those whose glidein was killed, to which the access point holds on until a lease ends."""
-    for options in ([], ["-forcex"]):
+    for options, patience_s in ([[]], 10), ([[], ["-forcex"]], 60):
         if not pool.user_jobs(constraint):
             return
-        with suppress(PoolError):  # they end by themselves meanwhile
-            pool.run(["condor_rm", *options, "-constraint", constraint])
-        if wait_until(lambda: not pool.user_jobs(constraint), 10):
+        for option in options:
+            with suppress(PoolError):  # they end by themselves meanwhile
+                pool.run(["condor_rm", *option, "-constraint", constraint])
+        if wait_until(lambda: not pool.user_jobs(constraint), patience_s):
             return
     raise AssertionError(f"user jobs that cannot be removed: {constraint}")

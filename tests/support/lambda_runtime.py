@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import random
 import shutil
 import subprocess
 import sys
@@ -23,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from glidepost.infra.cloud.package import Target, build
-from glidepost.infra.demo.processes import is_free, wait_until
+from glidepost.infra.demo.ports import hold_free_port, is_free
+from glidepost.infra.demo.processes import wait_until
 
 SAM = "aws-sam-cli==1.170.0"
 CLIENT = ("awslambdaric==4.2.2", "boto3>=1.34")
@@ -99,7 +99,7 @@ class Function:
 @contextmanager
 def running(runtime: Runtime, task: Path, log: Path, environment: Mapping[str, str]) -> Iterator[Function]:
     """Yields a function while it runs; it listens on the loopback only."""
-    ports = [port for port in random.sample(range(22_000, 32_000), k=1000) if is_free(port)][:2]
+    ports = [hold_free_port(), hold_free_port()]
     addresses = [f"127.0.0.1:{port}" for port in ports]
     # Not that of the virtual environment, which knows this project.
     python = Path(sys.base_prefix) / "bin" / f"python{sysconfig.get_python_version()}"
@@ -118,8 +118,8 @@ def running(runtime: Runtime, task: Path, log: Path, environment: Mapping[str, s
         command = [str(runtime.emulator), *flags, str(python), "-m", "awslambdaric", HANDLER]
         process = subprocess.Popen(command, env=variables, cwd=task, stdout=output, stderr=subprocess.STDOUT)
     try:
-        assert wait_until(lambda: not is_free(ports[0]), 20), log.read_text()
+        assert wait_until(lambda: not is_free(ports[0]), 60), log.read_text()
         yield Function(f"http://{addresses[0]}/2015-03-31/functions/function/invocations", process, log)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)

@@ -59,7 +59,7 @@ class RealGridEngine(Site):
         """Ends all."""
         if self.live():
             self.cell.run(["qdel", "-u", self.cell.account.name])
-        assert self.wait(lambda: "job_list" not in self.listing(), 30), self.listing()
+        assert self.wait(lambda: "job_list" not in self.listing()), self.listing()
 
     def listing(self) -> str:
         """Returns what is listed of all, what is being deleted too."""

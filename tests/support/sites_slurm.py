@@ -71,12 +71,12 @@ class RealSlurm(Site):
     def clean(self) -> None:
         """Ends all."""
         self.slurm.run(["scancel", f"--user={self.slurm.account.name}"])
-        assert self.wait(lambda: self.jobs() == [], 30)
+        assert self.wait(lambda: self.jobs() == [])
 
     def fail(self) -> str:
         """Submits one that Slurm requeues and holds, as after a failed prolog."""
         batch_id = self.submit(self.request(script=SLEEP), requeue=True)
-        assert self.wait(lambda: self.states() == {JobState.RUNNING: 1}, 30)
+        assert self.wait(lambda: self.states() == {JobState.RUNNING: 1})
         self.slurm.run(["scontrol", "requeuehold", "State=SpecialExit", batch_id])
         return batch_id
 
