@@ -333,10 +333,10 @@ def test_a_form_without_tls_is_said(site, write_letter, now):
 
 
 def test_a_proxy_that_does_not_answer_fails(site):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    site.edit("[pool]", f'[pool]\nproxy = "http://user:pw@127.0.0.1:{port}"')
-    finding = site()["proxy"]
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        site.edit("[pool]", f'[pool]\nproxy = "http://user:pw@127.0.0.1:{deaf.getsockname()[1]}"')
+        finding = site()["proxy"]
     assert finding.state == FAILED
     assert "pw" not in finding.text + finding.remedy
 
