@@ -25,7 +25,7 @@ import pytest
 from shells import SHELLS, command_of
 
 from glidepost.glidein import tarball
-from glidepost.infra.demo.testbed import Account
+from glidepost.infra.demo.testbed import Account, wait_until
 
 PARTS = Path(__file__).parents[2] / "glidein" / "bootstrap"
 BOOTSTRAP = "".join(part.read_text() for part in sorted(PARTS.glob("*.sh")))
@@ -163,7 +163,8 @@ class Node:
         finally:
             process.kill()
         assert list(self.scratch.iterdir()) == []
-        assert processes_in(self.scratch) == []
+        # (what was killed may take a moment to end)
+        assert wait_until(lambda: not processes_in(self.scratch), 5), processes_in(self.scratch)
         assert TOKEN not in output
         assert "eyJ" not in output
         outcomes = self.folder / "outcomes"

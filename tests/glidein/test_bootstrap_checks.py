@@ -47,9 +47,8 @@ def test_a_check_that_hangs_is_killed_with_what_it_has_started(node):
 
 def test_what_a_check_leaves_running_is_ended_though_it_liked_the_node(node):
     lines = f"setsid sleep 79 >/dev/null 2>&1 & echo $! >{node.made}/pid"
-    alive = (
-        f'grep -q . "/proc/$(cat {node.made}/pid)/cmdline" && touch {node.made}/alive; exit 0'  # (no zombie has one)
-    )
+    # (what is killed takes a moment to end, and a zombie has no command line)
+    alive = f'sleep 1; grep -q . "/proc/$(cat {node.made}/pid)/cmdline" && touch {node.made}/alive; exit 0'
     run(node, lines, alive)
     assert (node.made / "pid").exists()
     assert not (node.made / "alive").exists()

@@ -138,7 +138,7 @@ def test_a_check_of_the_sites_counts_later_too_and_may_say_no_more_than_before(n
 def test_one_that_hangs_later_is_killed_with_what_it_has_started_and_nothing_else(node):
     later = ONCE % "setsid sleep 75 & setsid sleep 75"
     look = "grep -ls 'slee[p].75' /proc/[0-9]*/cmdline | wc -l >$MADE/left; kill -0 $! && touch $MADE/alive; kill $!"
-    run(node, f"TMPDIR=$SCRATCH/tmp sleep 74 & {AGAIN}; {look}", texts={"a": later}, CHECK_S="2")
+    run(node, f"TMPDIR=$SCRATCH/tmp sleep 74 & {AGAIN}; sleep 1; {look}", texts={"a": later}, CHECK_S="2")
     assert (node.made / "left").read_text().strip() == "0"
     assert (node.made / "alive").exists(), "it could have been a user job's"
 

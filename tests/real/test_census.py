@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -126,8 +127,9 @@ def idle(answer: Answer) -> list[int]:
 
 def pid_of_second(pool: Pool) -> Optional[int]:
     for pid in daemons_of(pool.folder):
-        if b"SCHEDD2" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return pid
+        with suppress(OSError):  # gone meanwhile
+            if b"SCHEDD2" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return pid
     return None
 
 

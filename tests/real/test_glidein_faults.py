@@ -140,7 +140,7 @@ def test_a_batch_job_that_slurm_ends_gives_its_user_job_back(two_sites: tuple[Si
         assert json.loads(record.read_text())["outcome"] == outcome
         assert wait_until(lambda: site.states(cluster) == [1], 60), site.states(cluster)  # noqa: B023
         assert list((site.folder / "scratch").iterdir()) == []
-        assert site.processes() == []
+        assert wait_until(lambda: not site.processes(), 5), site.processes()  # noqa: B023
         site.run_again(cluster)
         assert ran_again(site)
 

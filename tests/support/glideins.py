@@ -126,6 +126,7 @@ class Site:
         output, _ = process.communicate(timeout=timeout_s)
         assert self.token.read_text().strip() not in output
         assert list((self.folder / "scratch").iterdir()) == []
+        # (what was killed may take a moment to end)
         assert wait_until(lambda: not self.processes(process), 5), self.processes(process)
         glidein = re.search(r" glidein (\S+): ", output)
         assert glidein, output
