@@ -80,7 +80,7 @@ class GridEngine:
     def _script(self, name: str, env: Mapping[str, str]) -> None:
         script = shell_scripts(self.folder.parent / "scripts") / name
         try:
-            done = self.account.run(["/bin/sh", str(script), str(self.folder)], env=env)
+            done = self.account.run(["/bin/sh", str(script), str(self.folder)], env=env, timeout_s=150)
         except subprocess.TimeoutExpired as error:
             raise BatchError(f"{name}: {error}", hint=self._logs()) from error
         if done.returncode != 0:

@@ -92,7 +92,7 @@ has managers "$(id -un)"
 bare "$bin/sge_qmaster" || give_up "sge_qmaster did not start"
 # shellcheck disable=SC1091
 . "$dir/env.sh"
-soon 100 qconf -sconf global || give_up "sge_qmaster does not answer"
+soon 600 qconf -sconf global || give_up "sge_qmaster does not answer"
 
 # What is there stays, but for what stands in the file.
 { qconf -sc | grep -v -e '^#' -e '^h_vmem '; cat "$dir/conf/complexes"; } >"$dir/conf/all-complexes"
@@ -109,4 +109,4 @@ configure -Aq "$dir/conf/closed.q"
 
 bare "$bin/sge_execd" || give_up "sge_execd did not start"
 is_up() { qstat -f -q main.q | awk '$1 == "main.q@localhost" && NF == 5 { up = 1 } END { exit !up }'; }
-soon 300 is_up || give_up "the queue did not come up in 30 s"
+soon 600 is_up || give_up "the queue did not come up in 60 s"

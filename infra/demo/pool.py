@@ -163,7 +163,7 @@ class Pool:
         account = dataclasses.replace(self.account, prefix=()) if admin else self.account
         folder = self._admin_folder if admin else self.folder
         try:
-            done = account.run(["/bin/sh", str(script), str(folder), command], env=env)
+            done = account.run(["/bin/sh", str(script), str(folder), command], env=env, timeout_s=150)
         except subprocess.TimeoutExpired as error:
             raise PoolError(f"pool.sh {command}: {error}", hint=self._logs()) from error
         if done.returncode != 0:

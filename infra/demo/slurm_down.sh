@@ -28,7 +28,7 @@ fi
 descendants() {
     # shellcheck disable=SC2013
     for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do
-        descendants "$child"
+        (descendants "$child") # (variables of a function are everybody's)
         echo "$child"
     done
 }

@@ -82,8 +82,8 @@ class Live:
         return list(self.backend.parse_query(done.stdout))
 
     def jobs_when(self, condition: Callable[[list[BatchJob]], bool]) -> list[BatchJob]:
-        """Returns the batch jobs when the condition is met, or after five seconds."""
-        deadline = time.monotonic() + 5
+        """Returns the batch jobs when the condition is met, or after a minute."""
+        deadline = time.monotonic() + 60
         while not condition(found := self.jobs()) and time.monotonic() < deadline:
             time.sleep(0.05)
         return found

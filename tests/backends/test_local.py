@@ -26,7 +26,7 @@ def entries(tmp_path):
 
 def when(path, text):
     """Returns what a file holds once `text` is in it."""
-    for _ in range(100):
+    for _ in range(1200):
         if path.exists() and text in path.read_text():
             break
         time.sleep(0.05)
@@ -134,15 +134,21 @@ def test_a_zombie_is_dead(local, make_request, tmp_path):
     zombie.wait()
 
 
+def gate(tmp_path):
+    """Returns the lines that wait until the file `go` is there."""
+    return f"n=0; while [ ! -e {tmp_path}/go ] && [ $n -lt 1200 ]; do n=$((n+1)); sleep 0.05; done"
+
+
 def test_one_that_is_about_to_start_occupies_a_place(local, make_request, tmp_path):
-    slow_down(tmp_path, "sleep 1.5")
+    slow_down(tmp_path, gate(tmp_path))
     local.submit(make_request(script=SLEEP))
     assert [(job.state, job.name) for job in local.jobs()] == [(JobState.UNKNOWN, "gp-1a2b3c")]
+    (tmp_path / "go").touch()
     assert len(running(local, 1)) == 1
 
 
 def test_one_that_did_not_start_in_a_minute_cannot_start_any_more(local, make_request, tmp_path):
-    slow_down(tmp_path, "sleep 2")
+    slow_down(tmp_path, gate(tmp_path))
     local.submit(make_request(script=f"#!/bin/sh\ntouch {tmp_path}/started\n"))
     (entry,) = entries(tmp_path)
     set_back(entry / "since", 50)
@@ -150,16 +156,18 @@ def test_one_that_did_not_start_in_a_minute_cannot_start_any_more(local, make_re
     set_back(entry / "since", 61)
     assert local.jobs() == []
     assert not entry.exists()
-    time.sleep(2.3)
+    (tmp_path / "go").touch()
+    time.sleep(1)
     assert not (tmp_path / "started").exists()
 
 
 def test_one_that_is_about_to_start_can_be_removed(local, make_request, tmp_path):
-    slow_down(tmp_path, "sleep 2")
+    slow_down(tmp_path, gate(tmp_path))
     local.submit(make_request(script=f"#!/bin/sh\ntouch {tmp_path}/started\n"))
     local.run(local.backend.removal([job.batch_id for job in local.jobs()]))
     assert local.jobs() == []
-    time.sleep(2.3)
+    (tmp_path / "go").touch()
+    time.sleep(1)
     assert not (tmp_path / "started").exists()
 
 
@@ -240,7 +248,7 @@ def test_a_command_prefix_decides_whose_processes_they_are(make_request):
         assert len(jobs) == 2
         assert {path.stat().st_uid for path in folder.iterdir()} == {65534 if ROOT else os.geteuid()}
         ask(backend.removal([job.batch_id for job in jobs]))
-        for _ in range(100):
+        for _ in range(1200):
             if not ask(backend.query()):
                 break
             time.sleep(0.05)

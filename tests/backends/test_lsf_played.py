@@ -229,7 +229,7 @@ def test_a_client_that_hangs_ends_with_the_time_out(site, lsf_queue, monkeypatch
     answer = lsf_queue(timeout_s=1).count()
     assert answer.jobs == ()
     assert "no answer within 1 s" in str(answer.error)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while clients_of(site) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert clients_of(site) == []

@@ -100,7 +100,7 @@ def test_a_repository_that_hangs_does_not_take_another_along(node: Any) -> None:
     (folder / "hung.example.org").mkdir()
     os.mkfifo(folder / "hung.example.org" / "file")
     request = {"CVMFS": "hung.example.org good.example.org"}
-    ended = node.end(node.start(node.script(node.line(node.pack(TELL)), request, LOOK_S=1)))
+    ended = node.end(node.start(node.script(node.line(node.pack(TELL)), request, LOOK_S=10)))
     assert [name for name in attributes(node) if name.startswith("HAS_")] == ["HAS_CVMFS_good_example_org"]
     assert "this node does not have the CVMFS repository hung.example.org" in ended.output
 

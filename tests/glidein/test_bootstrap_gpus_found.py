@@ -148,4 +148,4 @@ def test_a_kill_while_nvidia_smi_hangs_is_heard_at_once(node, kill_when_ready):
     node.env["PATH"] = f"{folder}:/usr/bin:/bin"
     process = node.start(node.script(node.line(node.pack(SHOW)), {"GPUS": "1"}))
     kill_when_ready(node, process)
-    assert node.end(process, 20).outcome == "killed"
+    assert node.end(process, 60).outcome == "killed"

@@ -19,10 +19,10 @@ def job(cpus: int, duration: object) -> str:
 
 
 def test_seconds_of_user_jobs_are_counted_with_their_cores(node):
-    jobs = [job(2, 10.25), job(1, 3), job(1, "0.968892"), job(1, "1.5E-05"), job(1, "abc"), job(3, "2.008")]
+    jobs = [job(2, 1000.25), job(1, 3), job(1, "0.968892"), job(1, "1.5E-05"), job(1, "abc"), job(3, "2.008")]
     ended = node.run_master("\n".join([JOINED, CLAIM, *jobs, "exit 0"]), CPUS="8")
     (record,) = ended.records
-    assert record["busy_core_s"] == round(20.5 + 3 + 0.969 + 6.024)
+    assert record["busy_core_s"] == round(2000.5 + 3 + 0.969 + 6.024)
     assert record["idle_core_s"] == 0
     assert (record["user_jobs"], record["cpus"]) == (1, 8)
     assert record["condor_version"] == "25.0.1"
@@ -37,7 +37,8 @@ def test_idle_seconds_are_those_of_all_cores(node):
     ended = node.run_master("sleep 2", CPUS="4")
     (record,) = ended.records
     assert record["busy_core_s"] == 0
-    assert 8 <= record["idle_core_s"] <= 40
+    assert record["idle_core_s"] >= 8
+    assert record["idle_core_s"] % 4 == 0
 
 
 def test_times_are_in_their_order_whatever_the_batch_jobs_time_zone(node):

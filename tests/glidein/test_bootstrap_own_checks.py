@@ -30,7 +30,10 @@ def said_again(node) -> dict[str, str]:
 
 
 def test_all_of_ours_run_on_this_node(node):
-    ended = node.run_master(f"{KEEP}; {AGAIN}", 60, **all_checks(), CVMFS="nowhere.example.org", DISK_MIB="64")
+    # (a busy disk may be too slow, and a small host be full)
+    checks = {name: text.replace(" conv=fsync", "") for name, text in all_checks().items()}
+    small = {"DISK_MIB": "64", "MEMORY_MIB": "64"}
+    ended = node.run_master(f"{KEEP}; {AGAIN}", 120, **checks, **small, CVMFS="nowhere.example.org")
     for name in NAMES:
         assert re.search(f" check {name}: (ok|failed|unknown)", ended.output)
     config = config_of(node)
@@ -118,7 +121,7 @@ ONCE = 'if [ -n "${GLIDEPOST_AGAIN:-}" ]; then %s; else echo HAS_A = 1; fi'
     ],
 )
 def test_what_a_required_one_says_later_counts(node, later, word, healthy, attribute):
-    run(node, AGAIN, texts={"a": ONCE % later, "other": "exit 1"}, REQUIRE="a", CHECK_S="2")
+    run(node, AGAIN, texts={"a": ONCE % later, "other": "exit 1"}, REQUIRE="a", CHECK_S="10")
     assert (node.made / "first").read_text() == "GLIDEPOST_Healthy = true\n-\n"
     assert said_again(node) == {
         "HAS_A": attribute,
@@ -137,9 +140,12 @@ def test_a_check_of_the_sites_counts_later_too_and_may_say_no_more_than_before(n
 
 def test_one_that_hangs_later_is_killed_with_what_it_has_started_and_nothing_else(node):
     later = ONCE % "setsid sleep 75 & setsid sleep 75"
-    look = "grep -ls 'slee[p].75' /proc/[0-9]*/cmdline | wc -l >$MADE/left; kill -0 $! && touch $MADE/alive; kill $!"
-    run(node, f"TMPDIR=$SCRATCH/tmp sleep 74 & {AGAIN}; sleep 1; {look}", texts={"a": later}, CHECK_S="2")
-    assert (node.made / "left").read_text().strip() == "0"
+    # (what is killed takes a moment to end)
+    is_there = "[ $((n+=1)) -lt 30 ] && grep -qs 'slee[p].75' /proc/[0-9]*/cmdline"
+    gone = f"n=0; while {is_there}; do sleep 1; done; echo $n >$MADE/n"
+    look = "kill -0 $! && touch $MADE/alive; kill $!"
+    run(node, f"TMPDIR=$SCRATCH/tmp sleep 74 & {AGAIN}; {gone}; {look}", texts={"a": later}, CHECK_S="2")
+    assert int((node.made / "n").read_text()) < 30
     assert (node.made / "alive").exists(), "it could have been a user job's"
 
 

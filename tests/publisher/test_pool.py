@@ -118,9 +118,9 @@ if request["ask"] == "schedd":
 
 def test_a_schedd_that_takes_too_long_does_not_keep_the_others_from_answering(ask):
     hang = "time.sleep(60 * ('ap2' in request.get('location', '')))"
-    one, two, three = ask(collector=several("ap1", "ap2", "ap3"), extra=hang, timeout_s=1.5).schedds
+    one, two, three = ask(collector=several("ap1", "ap2", "ap3"), extra=hang, timeout_s=10).schedds
     assert (one.idle_jobs, two.idle_jobs, three.idle_jobs) == (3, 0, 3)
-    assert (one.error, two.error) == (None, "census: no answer within 1.5 s")
+    assert (one.error, two.error) == (None, "census: no answer within 10 s")
 
 
 def test_a_schedd_that_fails_is_named_with_its_last_line(ask):

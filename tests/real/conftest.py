@@ -44,6 +44,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.real)
+            if not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(900))  # the first one of a run may fetch and start what it needs
             if IS_SKIPPED:
                 item.add_marker(pytest.mark.skip(reason="GLIDEPOST_SKIP_REAL=1"))
 

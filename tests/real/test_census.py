@@ -20,6 +20,7 @@ from glidepost.publisher import census, last_good
 from glidepost.publisher.census import Answer, JobGroup
 from glidepost.publisher.pool import Pool as AskedPool
 from glidepost.schema.demand import Unevaluated
+from glidepost.schema.errors import PoolError
 from glidepost.schema.publisher_config import (
     CensusSettings,
     DemandSettings,
@@ -39,7 +40,7 @@ SCHEDD2.SCHEDD_LOG = $(LOG)/SchedLog.2
 SCHEDD2.SCHEDD_ADDRESS_FILE = $(LOCAL_DIR)/spool2/.schedd_address
 SCHEDD2.SCHEDD_DAEMON_AD_FILE = $(LOCAL_DIR)/spool2/.schedd_classad
 SCHEDD2_LOG = $(LOG)/SchedLog.2
-MASTER_BACKOFF_CONSTANT = 1
+MASTER_BACKOFF_CONSTANT = 10
 """
 JOB = "executable = /bin/sh\ntransfer_executable = false\nshould_transfer_files = yes\narguments = secret argument\n"
 SLOT = """\
@@ -91,7 +92,8 @@ def pool(two: Pool) -> Iterator[Pool]:
     for schedd in (ONE, TWO):
         for options in ([], ["-forcex"]):  # which also takes away those that are removed and wait for it
             if two.run(["condor_q", "-name", schedd, "-all", "-af", "ClusterId"]):
-                two.run(["condor_rm", "-name", schedd, *options, "-all"])
+                with suppress(PoolError):  # they end meanwhile
+                    two.run(["condor_rm", "-name", schedd, *options, "-all"])
 
 
 @pytest.fixture

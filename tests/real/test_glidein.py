@@ -45,7 +45,8 @@ def test_a_release_that_is_still_packed_gives_the_same_tarball(condor: Condor, b
 
 
 def test_user_jobs_run_and_the_glidein_leaves_by_itself(site: Site) -> None:
-    cluster = site.submit("env; sleep 2", 2)
+    go = site.folder / "jobs" / "go"
+    cluster = site.submit(f"env; until [ -e {go} ]; do sleep 0.2; done", 2)
     time.sleep(1)
     assert site.states(cluster) == [1, 1]
     started = time.monotonic()
@@ -61,6 +62,7 @@ def test_user_jobs_run_and_the_glidein_leaves_by_itself(site: Site) -> None:
     assert slot["GLIDEIN_ToDie"] == slot["GLIDEPOST_Start"] + 600 - 60
     assert slot["TotalSlotCpus"] == 2
     assert slot["TotalSlotMemory"] == 1024
+    go.touch()
     assert wait_until(lambda: not site.states(cluster), 60)
     done = time.monotonic()
     record = site.end(process)
@@ -69,7 +71,7 @@ def test_user_jobs_run_and_the_glidein_leaves_by_itself(site: Site) -> None:
     sys.stdout.write(f"slot {slot_s:.1f} s and running {running_s:.1f} s after the start, left after {left_s:.1f} s\n")
     assert (record["code"], record["outcome"], record["condor_exit"]) == (0, "idle-shutdown", 0)
     assert "2 user jobs started" in record["detail"]
-    assert site.slots() == []
+    assert wait_until(lambda: site.slots() == [], 60)
     environment = (site.folder / "jobs" / "out.0").read_text()
     assert "_CONDOR_SCRATCH_DIR=" in environment
     assert "SECRET_OF_BATCH_JOB" not in environment
@@ -87,7 +89,8 @@ def test_user_jobs_that_come_later_are_taken_too(site: Site) -> None:
 
 def test_a_user_job_that_ends_in_the_last_minutes_is_not_disturbed(site: Site) -> None:
     cluster = site.submit("sleep 31")
-    process = site.start(WALLTIME_S="110", RETIRE_S="80")  # (so it starts in the first 30 s, and ends after them)
+    # (so it starts in the first 30 s, and ends after them)
+    process = site.start(WALLTIME_S="110", RETIRE_S="80", IDLE_S="60")
     assert wait_until(lambda: not site.states(cluster), 60)
     record = site.end(process)
     assert record["outcome"] == "deadline"
@@ -144,9 +147,11 @@ def test_a_glidein_that_no_user_job_needs_says_so(site: Site) -> None:
 
 
 def test_gpus_are_shared_out_one_by_one(site: Site) -> None:
-    cluster = site.submit("env; sleep 3", 2, "request_gpus = 1\n")
+    go = site.folder / "jobs" / "go"
+    cluster = site.submit(f"env; until [ -e {go} ]; do sleep 0.2; done", 2, "request_gpus = 1\n")
     process = site.start(GPUS="2", GPU_DISCOVERY="-simulate:4,2")
     site.wait_for_running(cluster, 2)
+    go.touch()
     record = site.end(process)
     assert record["outcome"] == "idle-shutdown"
     seen: list[Optional[str]] = []
@@ -220,8 +225,9 @@ def test_what_a_check_has_found_out_brings_user_jobs(site: Site) -> None:
     check = (
         "echo 'HAS_OPENCL = true'; echo 'HAS_RACK = \"$(LOG) 3\"'; echo HAS_RACK = 2; echo 'HAS_RACK = \"$(LOG) 3\"'"
     )
-    process = site.start(CHECKS="opencl", CHECK_1=check)
+    process = site.start(CHECKS="opencl", CHECK_1=check, IDLE_S="60")
     assert wait_until(lambda: not site.states(cluster), 60)
     slot = next(slot for slot in site.slots() if slot["SlotType"] == "Partitionable")
     assert slot["HAS_OPENCL"] is True
-    assert site.end(process)["outcome"] == "idle-shutdown"
+    process.terminate()
+    assert site.end(process)["outcome"] == "killed"

@@ -19,7 +19,8 @@ UNASKED = {"CUDA_VISIBLE_DEVICES": "10000", "NVIDIA_VISIBLE_DEVICES": "none"}
 
 def submit(site: Site, name: str, extra: str, count: int = 1) -> int:
     """Submits user jobs that write what they see to their own file, and run until they may end."""
-    wait = f"env >{site.folder}/jobs/{name}.$$; while ! [ -e {site.folder}/jobs/end ]; do sleep 0.2; done"
+    jobs = f"{site.folder}/jobs"
+    wait = f"env >{jobs}/new.$$; mv {jobs}/new.$$ {jobs}/{name}.$$; while ! [ -e {jobs}/end ]; do sleep 0.2; done"
     return site.submit(wait, count, extra)
 
 
@@ -34,7 +35,7 @@ def of_gpus(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def let_end(site: Site, *clusters: int) -> None:
-    site.pool.account.run(["touch", str(site.folder / "jobs" / "end")], cwd=site.folder / "jobs", timeout_s=10)
+    site.pool.account.run(["touch", str(site.folder / "jobs" / "end")], cwd=site.folder / "jobs", timeout_s=60)
     assert wait_until(lambda: not any(site.states(cluster) for cluster in clusters), 60)
 
 

@@ -10,11 +10,10 @@ import os
 import re
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
-from glideins import Site
+from glideins import Site, wait_for_execution
 
 from glidepost.infra.demo.condor import fetch
 from glidepost.infra.demo.testbed import wait_until
@@ -210,8 +209,7 @@ def test_htcondor_itself_runs_in_the_sites_image(site: Site, apptainer: Path, im
     assert (site.folder / "jobs" / "out.0").read_text() == "the image\n"
     # a kill reaches HTCondor in there, and the user job goes back
     cluster = site.submit("sleep 300")
-    site.wait_for_running(cluster)
-    time.sleep(1)
+    wait_for_execution(site.folder / "jobs" / "log", 2)
     process.send_signal(signal.SIGTERM)
     record = site.end(process)
     assert (record["outcome"], record["condor_exit"]) == ("killed", 0)

@@ -192,9 +192,11 @@ def test_a_glidein_is_told_before_it_is_killed(site, logs):
     assert site.wait(lambda: "told" in said())
 
 
-def test_a_glidein_that_is_being_deleted_is_not_counted(site):
-    batch_id = site.submit(site.request(script="#!/bin/sh\ntrap '' USR2\nsleep 600\n"))
-    assert site.wait(lambda: site.states() == {RUNNING: 1})
+def test_a_glidein_that_is_being_deleted_is_not_counted(site, logs):
+    script = "#!/bin/sh\ntrap '' USR2\necho ready\nsleep 600\n"
+    batch_id = site.submit(site.request(script=script, logs=str(logs)))
+    assert site.wait(lambda: any("ready" in path.read_text() for path in logs.iterdir()))
+    assert site.states() == {RUNNING: 1}
     site.cell.run(["qdel", batch_id])
     assert re.search(">d[rt]<", site.listing())
     assert site.live() == []

@@ -44,6 +44,7 @@ def config(pool: Pool, store: Store, gridengine: GridEngine, tarball: Path, acco
     glidepost("publisher", "enroll", line, "--config", publisher)
     prefix = [*pool.account.prefix, "env", *(f"{name}={value}" for name, value in gridengine.env().items())]
     text = scene.puller_toml(site, store, public_key, pool.account, None)
+    text = text.replace(f'idle_shutdown = "{scene.IDLE_SHUTDOWN}"', 'idle_shutdown = "20s"')
     options = 'options = {memory_resource = "h_vmem", disk_resource = "tmpfree", parallel_environment = "smp"}'
     plain = f"command_prefix = {json.dumps(list(pool.account.prefix))}\n"
     assert plain in text
@@ -66,6 +67,6 @@ def test_glideins_in_grid_engine_run_user_jobs(
     assert list((config.parent / "scratch").iterdir()) == []
     logs = [path.read_text(errors="replace") for path in (config.parent / "state").rglob("*.out")]
     assert len(logs) == 2
-    assert wait_until(lambda: not pool.slots(), 60, step_s=0.5)
+    assert wait_until(lambda: not pool.slots('GLIDEPOST_Site == "south"'), 150, step_s=0.5)
     glidepost("puller", "run", "--config", config)
     assert wait_until(lambda: "gp-" not in glidepost("puller", "status", "--config", config), 60, step_s=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shlex
 import shutil
@@ -69,8 +70,9 @@ def test_output_and_errors_come_to_the_log_folder_when_a_glidein_has_ended(
 def test_glideins_that_have_ended_leave_nothing_at_the_schedd(site: RealHTCondor, account_folder: Path) -> None:
     token = put_token(site, account_folder / "token", "x.y.z")
     run_to_its_end(site, replace(site.request(script="#!/bin/sh\ntouch left\n", count=2), files=(str(token),)))
-    assert list((site.site.folder / "spool").rglob("glidein.sh")) == []
-    assert list((site.site.folder / "spool").rglob("token")) == []
+    spool = site.site.folder / "spool"
+    # (the schedd cleans up when the shadow has ended)
+    assert site.wait(lambda: not {"glidein.sh", "token"} & {name for *_, names in os.walk(spool) for name in names})
     assert list(Path("/tmp").glob("glidepost-????????/glidein.sh")) == []
 
 
@@ -79,11 +81,13 @@ def test_the_token_is_that_of_the_start_or_with_spool_that_of_the_submission(
     site: RealHTCondor, account_folder: Path, seen: str, *, is_spooled: bool
 ) -> None:
     token = put_token(site, account_folder / "token", "older")
-    site.submit(site.request("gp-first", count=2, script="#!/bin/sh\nsleep 4\n"))
+    go = account_folder / "go"
+    site.submit(site.request("gp-first", count=2, script=f"#!/bin/sh\nuntil [ -e {go} ]; do sleep 0.2; done\n"))
     assert site.wait(lambda: site.states() == {RUNNING: 2})
     request = site.request(script=f"#!/bin/sh\ncat token >{account_folder}/seen\n")
     site.submit(replace(request, files=(str(token),)), **PLAIN, spool=is_spooled)
     put_token(site, token, "younger")
+    go.touch()
     assert site.wait(lambda: not site.live()), site.live()
     assert (account_folder / "seen").read_text() == f"{seen}\n"
 
@@ -118,7 +122,8 @@ def test_the_whole_machine_is_for_one_alone(site: RealHTCondor) -> None:
     site.submit(site.request("gp-whole", cpus=1), **PLAIN, exclusive=True)
     assert site.wait(lambda: site.states() == {RUNNING: 1})
     site.submit(site.request("gp-other"), **PLAIN)
-    assert site.wait(lambda: any(job.reason for job in site.live() if job.name == "gp-other")), site.live()
+    # (before that it waits for its files)
+    assert site.wait(lambda: any("no match found" in job.reason for job in site.live())), site.live()
     assert site.states() == {RUNNING: 1, IDLE: 1}
     (ad,) = site.site.pool.user_jobs('GlidepostName == "gp-whole"')
     assert ad["CpusProvisioned"] == 2
@@ -134,7 +139,7 @@ def test_each_glidein_has_gpus_of_its_own(site: RealHTCondor, account_folder: Pa
 
 def test_another_schedd_is_asked_by_its_name(site: RealHTCondor) -> None:
     backend = site.backend(**PLAIN, schedd="ap@site.test", pool=site.site.pool.collector)
-    done = site.run(backend.submission(site.request(count=4)))
+    done = site.run(backend.submission(site.request(count=4, cpus=64)))  # (of which none can start)
     assert done.returncode == 0, done.stderr
     jobs = list(backend.parse_query(site.run(backend.query()).stdout))
     assert len(jobs) == 4
@@ -149,8 +154,7 @@ def test_a_batch_job_reaches_an_htcondor_ce_and_keeps_its_id(site: RealHTCondor,
     request = site.request(script=f'#!/bin/sh\necho "${{GLIDEPOST_BATCH_JOB}}" "$(cat token)" >{seen}\nsleep 600\n')
     route = f"condor ap@site.test {site.site.pool.collector}"
     cluster = site.submit(replace(request, files=(str(token),)), **PLAIN, grid_resource=route)
-    assert site.wait(seen.exists, 90), site.live()
-    assert seen.read_text() == f"{cluster}.0 x.y.z\n"
+    assert site.wait(lambda: seen.exists() and seen.read_text() == f"{cluster}.0 x.y.z\n", 90), site.live()
     local = f"{cluster}.0"
     assert site.wait(lambda: [job.state for job in site.live() if job.batch_id == local] == [RUNNING]), site.live()
 
@@ -236,7 +240,7 @@ class Glideins:
             "GPUS": "0",
             "WALLTIME_S": "600",
             "RETIRE_S": "60",
-            "IDLE_S": "5",
+            "IDLE_S": "20",
             "UPDATE_S": "2",
             "TOKEN_FILE": "/nonexistent/token",
             "OUTCOMES": str(self.folder / "outcomes"),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from buckets import empty
 from glideins import Built, remove_user_jobs
-from leaks import SEED, Secrets, Watch, files_below
+from leaks import SEED, Secrets, Watch, bytes_of, files_below
 
 from glidepost.infra.demo import scene
 from glidepost.infra.demo.testbed import Pool, Slurm, Store, wait_until
@@ -149,7 +149,7 @@ class Run:
         """Returns all that this run has to keep."""
         found = Secrets()
         for path in files_below([self.folder]):
-            if path.read_bytes().startswith(SEED.encode()):
+            if bytes_of(path).startswith(SEED.encode()):
                 found.add_key(path)
         client = self.store.client()
         for site in self.sites:
@@ -214,7 +214,7 @@ class Found:
 
     def look_at_file(self, run: Run, path: Path) -> None:
         """Looks at what may be a home."""
-        body, home = path.read_bytes(), home_of(run, path)
+        body, home = bytes_of(path), home_of(run, path)
         if not home:
             self.look(str(path), body)
         elif self.secrets.found_in(body):

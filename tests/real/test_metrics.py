@@ -61,7 +61,9 @@ def test_metrics_count_user_jobs_in_glideins_and_how_long_they_waited(
     before = metrics()
     assert (before.running_inside, before.running_outside, before.glidein_cpus) == (0, 0, {})
     output = pool.account.make_folder(account_folder / "user-jobs")
-    cluster = pool.submit(scene.description(LONG, output).replace("sleep 4", "sleep 20"), LONG.count)
+    cluster = pool.submit(
+        scene.description(LONG, output).replace("sleep 4", f"until test -e {output}/go; do sleep 1; done"), LONG.count
+    )
     glidepost("publisher", "run", "--config", publisher)
     glidepost("puller", "run", "--config", site.config)
     try:
@@ -70,6 +72,7 @@ def test_metrics_count_user_jobs_in_glideins_and_how_long_they_waited(
         assert "running: 3 user jobs in glideins, 0 elsewhere" in glidepost(
             "publisher", "run", "--config", publisher, "--dry-run"
         )
+        (output / "go").touch()
         assert wait_until(lambda: not pool.user_jobs(f"ClusterId == {cluster}"), 90, step_s=1)
         assert becomes(lambda seen: (seen.started_jobs or 0) - (before.started_jobs or 0) == 3)
         waited = (metrics().wait_s or 0) - (before.wait_s or 0)

@@ -227,4 +227,5 @@ def test_glideins_whose_submission_was_not_answered_are_found_again_and_counted(
     assert report.counts is not None
     assert report.counts.total == 3
     assert idle_site.cycle().submitted == 0
-    assert len(idle_site.queued() + idle_site.running()) == 6
+    # (one that starts between the two is in both)
+    assert wait_until(lambda: len(idle_site.queued() + idle_site.running()) == 6, 60)

@@ -30,7 +30,6 @@ from glidepost.schema.publisher_config import DemandSettings, PoolSettings, Publ
 from glidepost.site_puller.heartbeat import EVERY
 
 PROGRAM = Path(sys.executable).with_name("glidepost")
-NOW = datetime.now(timezone.utc).replace(microsecond=0)
 MINUTE = timedelta(minutes=1)
 # Its glideins are too small for the user jobs here: none is submitted.
 PULLER = """\
@@ -60,7 +59,7 @@ class Pool:
         return Answer((ScheddAnswer("ap1", (row,), None),), ())
 
     def token(self, site: str) -> str:
-        return make_token(NOW, sub=f"glidein-{site}@pool")
+        return make_token(datetime.now(timezone.utc), sub=f"glidein-{site}@pool")
 
 
 @dataclass
@@ -72,6 +71,7 @@ class Scene:
     bucket: Store
     sites: int
     minutes: int = 0
+    start: datetime = field(default_factory=lambda: datetime.now(timezone.utc).replace(microsecond=0))
     sequence: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -118,7 +118,7 @@ class Scene:
 
     @property
     def now(self) -> datetime:
-        return NOW + self.minutes * MINUTE
+        return self.start + self.minutes * MINUTE
 
     def counted(self, action: Any) -> tuple[int, int]:
         """Returns the writes and reads of an action, a minute after the one before."""

@@ -175,7 +175,7 @@ def test_of_two_hosts_that_find_a_dead_mark_at_once_one_gets_the_lock(path, mark
     """At the same moment, as cron has it. Barriers keep the first one inside until the second has made up its mind."""
     for attempt in range(1, 101):
         mark.write_text(str(on("dead", after=timedelta(days=-1))), encoding="utf-8")
-        barrier, inside, refused = threading.Barrier(2, timeout=20), [], []
+        barrier, inside, refused = threading.Barrier(2, timeout=120), [], []
 
         def run(me: Holder, *, barrier=barrier, inside=inside, refused=refused) -> None:
             barrier.wait()

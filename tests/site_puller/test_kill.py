@@ -350,7 +350,7 @@ def test_a_submission_that_goes_on_after_its_puller_was_killed_is_counted(driver
     site = make_site("north", drivers[0])
     assert site.run(GLIDEPOST_FAKE_SBATCH="orphan") == KILLED
     run_again(site, 0)  # while that sbatch is still at work
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while len(site.live()) < 4 + WANTED_BIG and time.monotonic() < deadline:
         time.sleep(0.05)
     for _ in range(2):

@@ -245,9 +245,12 @@ hung_up = threading.Event()
 
 
 @pytest.fixture
-def impatient(web, tmp_path, session):
+def impatient(web, tmp_path, session, monkeypatch):
+    """Its limit of a whole request, which is PATIENCE time-outs, comes before that between two bytes."""
+    assert web_module.PATIENCE == 4
+    monkeypatch.setattr(web_module, "PATIENCE", 1)
     hung_up.clear()
-    return WebSource(web.url, tmp_path / "documents", timeout_s=0.5, session=session)
+    return WebSource(web.url, tmp_path / "documents", timeout_s=2, session=session)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import axe_playwright_python
 from documents import NOW
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from glidepost.infra.cloud.policy import page_policy
 from glidepost.infra.demo.condor import fetch
@@ -51,7 +51,8 @@ def find_chromium(work: Path) -> Path:
 @contextmanager
 def open_browser(program: Path) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(program), args=list(ARGUMENTS))
+        expect.set_options(timeout=60_000)
+        browser = playwright.chromium.launch(executable_path=str(program), args=list(ARGUMENTS), timeout=120_000)
         yield browser
         browser.close()
 
@@ -144,7 +145,7 @@ def tab(browser: Browser, *, width: int = 1280, scheme: str = "light", has_scrip
         java_script_enabled=has_script,
         reduced_motion="reduce",
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(120_000)
     page, complaints = context.new_page(), list[str]()
     page.add_init_script(NOTE_VIOLATIONS)
     page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)

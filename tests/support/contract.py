@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -175,7 +176,7 @@ class Contract:
         with site.down():
             try:
                 done = site.run(site.backend().query())
-            except TimeoutError:  # it hangs, and its caller's time-out ends it
+            except subprocess.TimeoutExpired:  # it hangs, and its caller's time-out ends it
                 done = None
             if done is not None and done.returncode == 0:
                 with pytest.raises(ValueError, match=r"\S"):

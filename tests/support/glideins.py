@@ -22,7 +22,7 @@ from glidepost.infra.demo.testbed import Condor, Pool, wait_until
 from glidepost.schema.errors import PoolError
 
 PARTS = Path(__file__).parents[2] / "glidein" / "bootstrap"
-IDLE_S, UPDATE_S = 5, 2
+IDLE_S, UPDATE_S = 12, 2
 GLIDEIN = ["READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER"]
 JOB = (
     "executable = /bin/sh\ntransfer_executable = false\nshould_transfer_files = yes\n"
@@ -179,7 +179,7 @@ class Site:
 
     def run_again(self, cluster: int, **request: str) -> dict[str, Any]:
         """Runs the user jobs to their end in a new glidein, which is killed then, and returns its record."""
-        process = self.start(**request)
+        process = self.start(**{"IDLE_S": "60", **request})
         assert wait_until(lambda: self.states(cluster) == [], 60), self.states(cluster)
         process.terminate()
         record = self.end(process)
@@ -190,9 +190,9 @@ class Site:
         assert wait_until(lambda: self.states(cluster).count(2) == count, 60), self.states(cluster)
 
 
-def wait_for_execution(log: Path) -> None:
-    """Waits until a user job's log says that it runs, as its shadow heard from the starter."""
-    assert wait_until(lambda: log.exists() and "Job executing" in log.read_text(encoding="utf-8"), 60)
+def wait_for_execution(log: Path, count: int = 1) -> None:
+    """Waits until a log says that so many user jobs have run or do, as their shadows heard from the starters."""
+    assert wait_until(lambda: log.exists() and log.read_text(encoding="utf-8").count("Job executing") >= count, 60)
     time.sleep(1)
 
 

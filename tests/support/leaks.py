@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import threading
 import urllib.parse
@@ -75,10 +76,18 @@ class Secrets:
 def files_below(folders: Iterable[Path]) -> Iterator[Path]:
     """Yields all files, except very large ones, that are there at this moment."""
     for folder in folders:
-        for path in folder.rglob("*"):
-            with suppress(OSError):
-                if path.is_file() and not path.is_symlink() and path.stat().st_size <= MOST_BYTES:
-                    yield path
+        for parent, _, names in os.walk(folder):  # (which passes over what goes meanwhile, as rglob does not)
+            for path in (Path(parent, name) for name in names):
+                with suppress(OSError):
+                    if path.is_file() and not path.is_symlink() and path.stat().st_size <= MOST_BYTES:
+                        yield path
+
+
+def bytes_of(path: Path) -> bytes:
+    """Returns what a file holds; nothing if it has gone meanwhile."""
+    with suppress(FileNotFoundError):
+        return path.read_bytes()
+    return b""
 
 
 class Watch:
