@@ -173,7 +173,7 @@ def run(pool: Pool, store: Store, slurm: Slurm, built: Built, account_folder: Pa
     made.install(built.path)
     yield made
     remove_user_jobs(pool)
-    assert wait_until(lambda: not pool.slots(), 60, step_s=0.5), "glideins are still in the pool"
+    assert wait_until(lambda: not pool.slots(), 150, step_s=0.5), "glideins are still in the pool"
 
 
 def home_of(run: Run, path: Path) -> str:

@@ -77,7 +77,8 @@ def install(
     pool.account.make_folder(site.folder / "scratch")
     line = made.glidepost("keys", "generate", site.folder / "site.key", "--site", site.name).strip()
     made.glidepost("publisher", "enroll", line, "--config", made.publisher)
-    site.config.write_text(scene.puller_toml(site, store, public_key, pool.account, slurm))
+    text = scene.puller_toml(site, store, public_key, pool.account, slurm)
+    site.config.write_text(text.replace(f'idle_shutdown = "{scene.IDLE_SHUTDOWN}"', 'idle_shutdown = "20s"'))
     return made
 
 
@@ -94,7 +95,7 @@ def empty_pool(pool: Pool, store: Store) -> Iterator[Pool]:
     empty(store)
     yield pool
     remove_user_jobs(pool)
-    assert wait_until(lambda: not pool.slots(), 60, step_s=0.5), "glideins are still in the pool"
+    assert wait_until(lambda: not pool.slots(), 150, step_s=0.5), "glideins are still in the pool"
 
 
 def test_user_jobs_are_run_by_glideins_that_the_demand_asked_for(
@@ -123,7 +124,7 @@ def test_user_jobs_are_run_by_glideins_that_the_demand_asked_for(
 
     made.publish()
     assert Demand.from_json(made.get("v1/demand.json")).pool_view["north"]["small"].glideins == 2
-    assert wait_until(lambda: not empty_pool.slots() and not made.scratch(), 60, step_s=0.5)
+    assert wait_until(lambda: not empty_pool.slots() and not made.scratch(), 90, step_s=0.5)
 
     made.pull()
     made.publish("--aggregate")
